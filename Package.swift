@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+// primed: tells Wayland compositors on which DRM device a client's DMA-BUF should be used.
+// A room a target; arrows only point down. See README.md, "How the code is laid out".
+import PackageDescription
+
+let settings: [SwiftSetting] = [
+  .swiftLanguageMode(.v6),
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+func room(_ name: String, _ below: [Target.Dependency] = []) -> Target {
+  .target(name: name, dependencies: below, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ of: [Target.Dependency]) -> Target {
+  .testTarget(name: name, dependencies: of, swiftSettings: settings)
+}
+
+let package = Package(
+  name: "primed",
+  products: [
+    .executable(name: "primed", targets: ["primed"]),
+    .executable(name: "primectl", targets: ["primectl"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+  ],
+  targets: [
+    // C: system libraries, and what Swift can't import of them.
+    .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd"),
+    .systemLibrary(name: "CUdev", pkgConfig: "libudev"),
+    .systemLibrary(name: "CDRM", pkgConfig: "libdrm"),
+    .target(name: "CShims", dependencies: ["CSystemd", "CDRM"]),
+
+    // Pure.
+    room("Placement"),
+
+    // The ports, and what stands behind them.
+    room("Linux", ["CShims", "CSystemd"]),
+    room("Kernel", ["Placement", "Linux"]),
+    room("DRM", ["Kernel", "Placement", "Linux", "CShims", "CDRM"]),
+    room("Udev", ["Kernel", "Placement", "Linux", "CShims", "CUdev"]),
+
+    // The query's way, and a machine in a file to play it on.
+    room("Engine", ["Kernel", "Placement", "Linux"]),
+    room("Simulation", ["Engine", "Kernel", "Placement", "Linux"]),
+
+    // The service.
+    room("Bus", ["Placement", "Linux", "CShims", "CSystemd"]),
+    room("Broker", ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux"]),
+    .executableTarget(
+      name: "primed", dependencies: ["Broker", "Linux"], swiftSettings: settings),
+    .executableTarget(
+      name: "primectl",
+      dependencies: [
+        "Bus", "DRM", "Udev", "Simulation", "Engine", "Kernel", "Placement", "Linux", "CShims",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ], swiftSettings: settings),
+
+    tests("PlacementTests", ["Placement"]),
+    tests("EngineTests", ["Engine", "Simulation", "Placement"]),
+    tests("SimulationTests", ["Simulation", "Engine", "Placement"]),
+    tests("LinuxTests", ["Linux"]),
+  ]
+)

@@ -1,0 +1,3 @@
+/* libdrm: drmIoctl and the kernel interfaces of DRM drivers. */
+#include <xf86drm.h>
+#include <drm_fourcc.h>

@@ -1,0 +1,4 @@
+/* libsystemd: sd-bus, sd-event, sd-daemon, sd-journal. */
+#include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
+#include <systemd/sd-event.h>

@@ -1,0 +1,2 @@
+/* libudev: monitor, enumeration, hwdb. */
+#include <libudev.h>
