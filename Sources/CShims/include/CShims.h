@@ -1,2 +1,77 @@
-/* What Swift can't import: vtable macros, DRM_IOCTL_*, eventfd, statx. */
+/* What Swift can't import: vtable macros, DRM_IOCTL_*, variadic and glibc-only calls. */
 #pragma once
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-bus.h>
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+/* st_dev and st_ino of an open file, without asking the file system that it is on (statx with
+ * AT_STATX_DONT_SYNC): a FUSE server can't stall the caller. 0, or -1 and errno. */
+int primed_identity(int fd, dev_t *device, ino_t *inode);
+
+/* Nanoseconds of CLOCK_BOOTTIME. */
+uint64_t primed_boottime_ns(void);
+
+/* eventfd(2), close-on-exec; `semaphore`: a read takes 1, else it takes all and never blocks. */
+int primed_eventfd(bool semaphore);
+
+/* A memfd; sealed against shrinking if `sealed`, as udmabuf wants it. -1 and errno. */
+int primed_memfd(const char *name, uint64_t size, bool sealed);
+
+/* Names the calling thread, 15 characters at most. */
+void primed_name_thread(const char *name);
+
+/* pidfd_open(2). */
+int primed_pidfd_open(pid_t pid);
+
+/* --- DRM: every call is one ioctl, repeated on EINTR and EAGAIN; 0 or -1 and errno --------------- */
+
+/* PRIME_FD_TO_HANDLE by hand: libdrm's wrapper passes no flags (KERNEL.md). */
+int primed_prime_import(int node, int dmabuf, uint32_t flags, uint32_t *handle);
+int primed_prime_export(int node, uint32_t handle, int *dmabuf);
+int primed_gem_close(int node, uint32_t handle);
+int primed_drop_master(int node);
+
+/* A DMA-BUF over `size` bytes of a fresh memfd, of no device. -1 and errno. */
+int primed_udmabuf_create(uint64_t size);
+
+/* A DMA-BUF from /dev/dma_heap/NAME. -1 and errno. */
+int primed_heap_create(const char *heap, uint64_t size);
+
+/* A buffer by MODE_CREATE_DUMB (card nodes only). */
+int primed_dumb_create(int node, uint32_t width, uint32_t height, uint32_t *handle);
+
+/* GEM handle of a buffer in dedicated (`vram`) or system memory, by the driver's own interface.
+ * `driver` must be one of amdgpu, radeon, nouveau, i915, xe; -1 and ENOSYS for others. */
+int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle);
+
+enum primed_record { PRIMED_RECORD_NONE, PRIMED_RECORD_DEDICATED, PRIMED_RECORD_SYSTEM };
+
+/* What `driver` recorded that the buffer was meant for. Only meaningful on the exporter. */
+enum primed_record primed_driver_record(int node, const char *driver, uint32_t handle);
+
+/* --- the D-Bus interfaces: vtables in C, handlers in Swift (Sources/Bus) ------------------------- */
+
+extern const sd_bus_vtable primed_broker_vtable[];
+extern const sd_bus_vtable primed_device_vtable[];
+extern const sd_bus_vtable primed_log_control_vtable[];
+
+#define PRIMED_METHOD(name) \
+	int name(sd_bus_message *message, void *userdata, sd_bus_error *error)
+#define PRIMED_GETTER(name) \
+	int name(sd_bus *bus, const char *path, const char *interface, const char *property, \
+		 sd_bus_message *reply, void *userdata, sd_bus_error *error)
+#define PRIMED_SETTER(name) \
+	int name(sd_bus *bus, const char *path, const char *interface, const char *property, \
+		 sd_bus_message *value, void *userdata, sd_bus_error *error)
+
+PRIMED_METHOD(primed_bus_place);
+PRIMED_METHOD(primed_bus_place_many);
+PRIMED_METHOD(primed_bus_set_defaults);
+PRIMED_METHOD(primed_bus_release_device);
+PRIMED_GETTER(primed_bus_get_broker);
+PRIMED_GETTER(primed_bus_get_device);
+PRIMED_GETTER(primed_bus_get_log);
+PRIMED_SETTER(primed_bus_set_log);

@@ -1,0 +1,73 @@
+/* The D-Bus interfaces as sd-bus tables: one row a member, in the order of dbus/ and PRODUCT.md. The
+ * handlers are Swift, in Sources/Bus. */
+#include "CShims.h"
+
+#include <stddef.h>
+
+/* sd-bus lets only privileged callers in unless told otherwise; who may ask is the bus policy's. */
+#define OPEN SD_BUS_VTABLE_UNPRIVILEGED
+#define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
+#define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+
+#define PLACEMENT_RESULT \
+	SD_BUS_RESULT("t", device, "u", access, "u", confidence, "t", buffer, "t", generation, \
+		      "a{sv}", details)
+
+const sd_bus_vtable primed_broker_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_METHOD_WITH_ARGS("Place", SD_BUS_ARGS("ah", planes, "a{sv}", hints), PLACEMENT_RESULT,
+				primed_bus_place, OPEN),
+	SD_BUS_METHOD_WITH_ARGS("PlaceMany", SD_BUS_ARGS("a(aha{sv})", items),
+				SD_BUS_RESULT("a(tuutta{sv})", answers), primed_bus_place_many, OPEN),
+	SD_BUS_METHOD_WITH_ARGS("SetDefaults", SD_BUS_ARGS("a{sv}", hints), SD_BUS_NO_RESULT,
+				primed_bus_set_defaults, OPEN),
+	SD_BUS_METHOD_WITH_ARGS("ReleaseDevice", SD_BUS_ARGS("t", device, "s", why),
+				SD_BUS_RESULT("h", guard), primed_bus_release_device, OPEN),
+	SD_BUS_PROPERTY("Version", "s", primed_bus_get_broker, 0, CONSTANT),
+	SD_BUS_PROPERTY("Generation", "t", primed_bus_get_broker, 0, CHANGES),
+	SD_BUS_PROPERTY("PrimaryDevice", "t", primed_bus_get_broker, 0, CHANGES),
+	SD_BUS_PROPERTY("NoMove", "s", primed_bus_get_broker, 0, CHANGES),
+	SD_BUS_PROPERTY("Evidence", "as", primed_bus_get_broker, 0, CHANGES),
+	SD_BUS_PROPERTY("Statistics", "a{st}", primed_bus_get_broker, 0, 0),
+	SD_BUS_SIGNAL_WITH_ARGS("PlacementsInvalidated",
+				SD_BUS_ARGS("t", generation, "at", devices), 0),
+	SD_BUS_SIGNAL_WITH_ARGS("PlacementChanged",
+				SD_BUS_ARGS("t", buffer, "t", device, "u", access, "u", confidence), 0),
+	SD_BUS_SIGNAL_WITH_ARGS("DeviceReleasing", SD_BUS_ARGS("t", device), 0),
+	SD_BUS_VTABLE_END
+};
+
+const sd_bus_vtable primed_device_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_PROPERTY("RenderNode", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("PrimaryNode", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("RenderDevice", "t", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("PrimaryDevice", "t", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Driver", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("DriverVersion", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Vendor", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Model", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Bus", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("SysfsPath", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("StableId", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Seat", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("BootVGA", "b", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Primary", "b", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("DedicatedMemory", "t", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Power", "s", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("NoMove", "s", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("Import", "b", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("Export", "b", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Role", "s", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("Connectors", "as", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("State", "s", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_VTABLE_END
+};
+
+const sd_bus_vtable primed_log_control_vtable[] = {
+	SD_BUS_VTABLE_START(0),
+	SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", primed_bus_get_log, primed_bus_set_log, 0, 0),
+	SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", primed_bus_get_log, primed_bus_set_log, 0, 0),
+	SD_BUS_PROPERTY("SyslogIdentifier", "s", primed_bus_get_log, 0, 0),
+	SD_BUS_VTABLE_END
+};

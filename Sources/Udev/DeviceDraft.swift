@@ -1,0 +1,182 @@
+// From udev's words to a `DeviceDescription`: what is read where, and why there.
+
+internal import DRM
+internal import Glibc
+internal import Linux
+internal import Placement
+
+/// A description under way: first the parent device, then each of its nodes.
+struct DeviceDraft {
+  private let parent: UdevDevice
+  private var draft: DeviceDescription
+
+  init(parent: UdevDevice, sysfsPath: String) {
+    self.parent = parent
+    draft = DeviceDescription(
+      stableID: Self.stableID(parent, sysfsPath), sysfsPath: sysfsPath,
+      driver: Self.drmDriver(parent))
+    draft.bus = parent.subsystem
+    // A virtual device hangs below /sys/devices/platform or faux, but is no platform's.
+    if softwareDrivers.contains(draft.driver) { draft.bus = "virtual" }
+    draft.vendor = parent.property("ID_VENDOR_FROM_DATABASE") ?? ""
+    draft.model =
+      parent.property("ID_MODEL_FROM_DATABASE") ?? parent.property("ID_MODEL") ?? ""
+    draft.driverVersion = Self.driverVersion(parent.driver ?? draft.driver)
+    draft.bootVGA = parent.attribute("boot_vga") == "1"
+    draft.dedicatedMemory = dedicatedMemory(sysfsPath, driver: draft.driver)
+    draft.power = runtimePower(sysfsPath: sysfsPath)
+    draft.exports = !neverExporting.contains(draft.driver)
+  }
+
+  mutating func add(node: UdevDevice) {
+    guard let place = node.node else { return }
+    if node.name.hasPrefix("renderD") {
+      draft.render = place
+    } else {
+      draft.primary = place
+      draft.connectors = Self.connectors(node)
+    }
+    if let path = node.property("ID_PATH") { draft.stableID = path }
+    if let seat = node.property("ID_SEAT") { draft.seat = seat }
+    if node.property("PRIMED_PRIMARY") == "1" || node.has(tag: "mutter-device-preferred-primary") {
+      draft.preferredPrimary = true
+    }
+    if node.property("PRIMED_IGNORE") == "1" || node.has(tag: "mutter-device-ignore") {
+      draft.ignored = true
+    }
+    declaredRole = node.property("PRIMED_ROLE").flatMap(Self.role) ?? declaredRole
+  }
+
+  private var declaredRole: Role?
+
+  /// nil without a node.
+  var description: DeviceDescription? {
+    guard draft.node != nil else { return nil }
+    var done = draft
+    done.role = declaredRole ?? usualRole(of: done)
+    return done
+  }
+
+  private static func stableID(_ parent: UdevDevice, _ sysfsPath: String) -> String {
+    parent.property("ID_PATH") ?? String(sysfsPath.dropFirst("/sys/devices/".count))
+  }
+
+  /// The name that DRM knows the driver by. The parent is bound to a transport's driver instead for
+  /// virtio, and to the module that nvidia-drm sits on.
+  private static func drmDriver(_ parent: UdevDevice) -> String {
+    switch parent.driver {
+    case "virtio-pci", "virtio-mmio": "virtio_gpu"
+    case "nvidia": "nvidia-drm"
+    // A driver on the faux bus shows the bus's name: the device's own is the driver's.
+    case "faux_driver", nil: parent.name
+    case .some(let name): name
+    }
+  }
+
+  /// A module out of the tree says its version; the others are the kernel's.
+  private static func driverVersion(_ driver: String) -> String {
+    let own = readAttribute("/sys/module/\(driver)/version")
+    if !own.isEmpty { return own }
+    var name = utsname()
+    uname(&name)
+    return withUnsafeBytes(of: name.release) { String(cString: $0.bindMemory(to: CChar.self).baseAddress!) }
+  }
+
+  private static func role(named word: String) -> Role? {
+    switch word {
+    case "render": .render
+    case "display": .display
+    case "split": .split
+    case "sink": .sink
+    case "software": .software
+    default: nil
+    }
+  }
+
+  /// `card0-eDP-1` is connector `eDP-1`. `status` is what the driver saw last: reading it does not
+  /// make it look (drm_sysfs.c, status_show).
+  private static func connectors(_ card: UdevDevice) -> [String] {
+    let prefix = card.name + "-"
+    let all = childNames(of: card.path).filter { $0.hasPrefix(prefix) }.sorted()
+    let connected = all.filter { readAttribute("\(card.path)/\($0)/status") == "connected" }
+    let others = all.filter { !connected.contains($0) }
+    return (connected + others).map { String($0.dropFirst(prefix.count)) }
+  }
+
+  private static func childNames(of directory: String) -> [String] {
+    guard let stream = opendir(directory) else { return [] }
+    defer { closedir(stream) }
+    var names: [String] = []
+    while let entry = readdir(stream) {
+      names.append(
+        withUnsafeBytes(of: &entry.pointee.d_name) {
+          String(cString: $0.bindMemory(to: CChar.self).baseAddress!)
+        })
+    }
+    return names
+  }
+}
+
+/// Drivers of no hardware, by their DRM names.
+private let softwareDrivers: Set<String> = ["vgem", "vkms"]
+/// They only show what the CPU copies into them.
+private let sinkDrivers: Set<String> = ["udl", "evdi", "gud", "simpledrm", "simple-framebuffer"]
+/// HANDLE_TO_FD answers ENOSYS (KERNEL.md, "Seen on real drivers").
+private let neverExporting: Set<String> = ["bochs-drm", "qxl"]
+/// Render-only SoC drivers, whose buffers a display device that shares no parent can show.
+private let splitRenderers: Set<String> = [
+  "asahi", "etnaviv", "lima", "panfrost", "panthor", "powervr", "pvr", "v3d",
+]
+
+private func usualRole(of device: DeviceDescription) -> Role {
+  if softwareDrivers.contains(device.driver) { return .software }
+  if sinkDrivers.contains(device.driver) { return .sink }
+  return device.render == nil ? .display : .render
+}
+
+/// Whether this device may be half of a pair, so that its coming and going concerns another.
+func mayBePaired(_ device: DeviceDescription) -> Bool {
+  splitRenderers.contains(device.driver) || (device.role == .display && device.bus == "platform")
+}
+
+/// A renderer of an SoC and the one display device beside it are two halves of one machine.
+func pairSplitDevices(_ all: [DeviceDescription]) -> [DeviceDescription] {
+  let renderers = all.indices.filter { splitRenderers.contains(all[$0].driver) }
+  let displays = all.indices.filter { all[$0].role == .display && all[$0].bus == "platform" }
+  guard renderers.count == 1, displays.count == 1 else { return all }
+  var paired = all
+  let (r, d) = (renderers[0], displays[0])
+  paired[r].role = .split
+  paired[r].pairedWith = all[d].stableID
+  paired[d].role = .split
+  paired[d].pairedWith = all[r].stableID
+  return paired
+}
+
+/// Bytes of memory of its own; 0 none or unknown. Cheapest source first, none of which wakes.
+private func dedicatedMemory(_ sysfsPath: String, driver: String) -> UInt64 {
+  for source in ["mem_info_vram_total", "tile0/physical_vram_size_bytes", "lmem_total_bytes"] {
+    if let bytes = UInt64(readAttribute("\(sysfsPath)/\(source)")), bytes > 0 { return bytes }
+  }
+  return hasVideoMemoryBAR(driver, sysfsPath) ? largestPrefetchableBAR(sysfsPath) : 0
+}
+
+/// Where the largest prefetchable BAR is a window on video memory. An integrated Intel GPU (always
+/// 00:02.0) has an aperture there instead.
+private func hasVideoMemoryBAR(_ driver: String, _ sysfsPath: String) -> Bool {
+  switch driver {
+  case "radeon", "nouveau", "nvidia-drm", "amdgpu", "bochs-drm", "qxl", "ast", "mgag200": true
+  case "i915", "xe": !sysfsPath.hasSuffix(":00:02.0")
+  default: false
+  }
+}
+
+/// `resource`: one line a BAR, first address, last address and flags, in hexadecimal.
+private func largestPrefetchableBAR(_ sysfsPath: String) -> UInt64 {
+  let prefetchable: UInt64 = 0x2000
+  return readText(sysfsPath + "/resource").split(separator: "\n").prefix(6).map { line in
+    let words = line.split(separator: " ").compactMap { UInt64($0.dropFirst(2), radix: 16) }
+    guard words.count == 3, words[2] & prefetchable != 0, words[1] > words[0] else { return 0 }
+    return words[1] - words[0] + 1
+  }.max() ?? 0
+}
