@@ -1,0 +1,16 @@
+# bash completion for primed(8).
+_primed() {
+  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
+  case $before in
+    --bus) COMPREPLY=($(compgen -W 'system session' -- "$word")) ;;
+    --log-level)
+      COMPREPLY=($(compgen -W 'emerg alert crit err warning notice info debug' -- "$word")) ;;
+    --simulate)
+      compopt -o filenames
+      COMPREPLY=($(compgen -f -X '!*.json' -- "$word") $(compgen -d -- "$word")) ;;
+    --cache) COMPREPLY=() ;;
+    *)
+      COMPREPLY=($(compgen -W '--bus --simulate --log-level --cache --help --version' -- "$word")) ;;
+  esac
+}
+complete -F _primed primed
