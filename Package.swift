@@ -48,7 +48,7 @@ let package = Package(
     room("Simulation", ["Engine", "Kernel", "Placement", "Linux"]),
 
     // The service.
-    room("Bus", ["Placement", "Linux", "CShims", "CSystemd"]),
+    room("Bus", ["Kernel", "Placement", "Linux", "CShims", "CSystemd"]),
     room("Broker", ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux"]),
     .executableTarget(
       name: "primed", dependencies: ["Broker", "Linux"], swiftSettings: settings),

@@ -13,7 +13,7 @@
 	SD_BUS_RESULT("t", device, "u", access, "u", confidence, "t", buffer, "t", generation, \
 		      "a{sv}", details)
 
-const sd_bus_vtable primed_broker_vtable[] = {
+static const sd_bus_vtable broker_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_METHOD_WITH_ARGS("Place", SD_BUS_ARGS("ah", planes, "a{sv}", hints), PLACEMENT_RESULT,
 				primed_bus_place, OPEN),
@@ -37,7 +37,7 @@ const sd_bus_vtable primed_broker_vtable[] = {
 	SD_BUS_VTABLE_END
 };
 
-const sd_bus_vtable primed_device_vtable[] = {
+static const sd_bus_vtable device_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_PROPERTY("RenderNode", "s", primed_bus_get_device, 0, CONSTANT),
 	SD_BUS_PROPERTY("PrimaryNode", "s", primed_bus_get_device, 0, CONSTANT),
@@ -64,10 +64,14 @@ const sd_bus_vtable primed_device_vtable[] = {
 	SD_BUS_VTABLE_END
 };
 
-const sd_bus_vtable primed_log_control_vtable[] = {
+static const sd_bus_vtable log_control_vtable[] = {
 	SD_BUS_VTABLE_START(0),
 	SD_BUS_WRITABLE_PROPERTY("LogLevel", "s", primed_bus_get_log, primed_bus_set_log, 0, 0),
 	SD_BUS_WRITABLE_PROPERTY("LogTarget", "s", primed_bus_get_log, primed_bus_set_log, 0, 0),
 	SD_BUS_PROPERTY("SyslogIdentifier", "s", primed_bus_get_log, 0, 0),
 	SD_BUS_VTABLE_END
 };
+
+const sd_bus_vtable *primed_broker_vtable(void) { return broker_vtable; }
+const sd_bus_vtable *primed_device_vtable(void) { return device_vtable; }
+const sd_bus_vtable *primed_log_control_vtable(void) { return log_control_vtable; }

@@ -54,9 +54,9 @@ enum primed_record primed_driver_record(int node, const char *driver, uint32_t h
 
 /* --- the D-Bus interfaces: vtables in C, handlers in Swift (Sources/Bus) ------------------------- */
 
-extern const sd_bus_vtable primed_broker_vtable[];
-extern const sd_bus_vtable primed_device_vtable[];
-extern const sd_bus_vtable primed_log_control_vtable[];
+const sd_bus_vtable *primed_broker_vtable(void);
+const sd_bus_vtable *primed_device_vtable(void);
+const sd_bus_vtable *primed_log_control_vtable(void);
 
 #define PRIMED_METHOD(name) \
 	int name(sd_bus_message *message, void *userdata, sd_bus_error *error)

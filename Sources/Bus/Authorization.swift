@@ -1,0 +1,83 @@
+// Who may do what only an administrator should: root, or whom polkit lets.
+
+internal import CSystemd
+internal import Linux
+
+enum Authorization {
+  /// One question to polkit under way. Keeps itself until the answer is there.
+  private final class Question {
+    let then: (Bool) -> Void
+    init(_ then: @escaping (Bool) -> Void) { self.then = then }
+  }
+
+  /// `then` is called once, at once for root. polkit may ask the user: that can take minutes.
+  static func check(
+    _ bus: OpaquePointer, _ call: Message, _ action: String, _ then: @escaping (Bool) -> Void
+  ) {
+    if isRoot(call) { return then(true) }
+    let question = Unmanaged.passRetained(Question(then))
+    do throws(Errno) {
+      let request = try polkitRequest(bus, call, action)
+      try Errno.checkNegative(
+        sd_bus_call_async(
+          bus, nil, request.message.raw, { raw, userdata, _ in answered(raw, userdata) }, question.toOpaque(), UInt64.max))
+    } catch {
+      question.release()
+      then(false)
+    }
+  }
+
+  private static func isRoot(_ call: Message) -> Bool {
+    var credentials: OpaquePointer?
+    guard sd_bus_query_sender_creds(call.raw, UInt64(SD_BUS_CREDS_EUID), &credentials) >= 0 else {
+      return false
+    }
+    defer { sd_bus_creds_unref(credentials) }
+    var uid: uid_t = .max
+    return sd_bus_creds_get_euid(credentials, &uid) >= 0 && uid == 0
+  }
+
+  /// org.freedesktop.PolicyKit1.Authority.CheckAuthorization((sa{sv}) s a{ss} u s).
+  private static func polkitRequest(
+    _ bus: OpaquePointer, _ call: Message, _ action: String
+  ) throws(Errno) -> OwnedMessage {
+    var raw: OpaquePointer?
+    try Errno.checkNegative(
+      sd_bus_message_new_method_call(
+        bus, &raw, "org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority",
+        "org.freedesktop.PolicyKit1.Authority", "CheckAuthorization"))
+    let owned = OwnedMessage(taking: raw!)
+    let m = owned.message
+    try m.open("r", "sa{sv}")
+    try m.append("system-bus-name")
+    try m.open("a", "{sv}")
+    try m.entry("name", "s") { () throws(Errno) in
+      try m.append(call.sender.map { String(cString: $0) } ?? "")
+    }
+    try m.close()
+    try m.close()
+    try m.append(action)
+    try m.open("a", "{ss}")
+    try m.close()
+    // 1: the user may be asked, where the caller said that it can wait.
+    let interactive = sd_bus_message_get_allow_interactive_authorization(call.raw) > 0
+    try m.append(UInt32(interactive ? 1 : 0))
+    try m.append("")
+    return owned
+  }
+
+  private static func answered(
+    _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?
+  ) -> Int32 {
+    let question = Unmanaged<Question>.fromOpaque(userdata!).takeRetainedValue()
+    let reply = Message(raw: raw!)
+    guard sd_bus_message_is_method_error(raw, nil) == 0,
+      (try? reply.enter("r", "bba{ss}")) == true, let allowed = try? reply.readBool()
+    else {
+      question.then(false)
+      return 0
+    }
+    question.then(allowed)
+    return 0
+  }
+}

@@ -1,0 +1,353 @@
+// org.primed.Broker1: decode, ask the service, reply. Nothing is decided here.
+
+internal import CShims
+internal import CSystemd
+internal import Kernel
+internal import Linux
+internal import Placement
+
+/// The most that one PlaceMany may ask: what fits into one message's fds on dbus-broker.
+private let placeManyLimit = 64
+
+/// Runs a handler's body: a thrown error becomes the call's error reply.
+private func handle(
+  _ error: UnsafeMutablePointer<sd_bus_error>?, _ body: () throws(BusError) -> Void
+) -> Int32 {
+  do throws(BusError) {
+    try body()
+    return 1
+  } catch let failure {
+    return failure.set(error)
+  }
+}
+
+// MARK: Place
+
+@c @implementation
+func primed_bus_place(
+  _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
+  _ error: UnsafeMutablePointer<sd_bus_error>?
+) -> Int32 {
+  let call = Message(raw: raw!)
+  return handle(error) { () throws(BusError) in
+    let service = BusConnection.service(userdata)
+    let caller = Caller(uniqueName: call.sender)
+    let decoded = try call.readPlanes(service.identity(of:))
+    let hints = service.completed(try call.readHints(), for: caller)
+    let query = Query(planes: decoded.planes, hints: hints)
+    guard let answer = service.placeNow(query, for: caller) else {
+      return try placeLater(call, query, decoded, caller, service)
+    }
+    call.reply(query, answer, service)
+    if service.isStale(query) { try lookAgain(query, decoded, caller, service) }
+  }
+}
+
+/// Holds the fds and the call until the buffer has been looked at.
+private func placeLater(
+  _ call: Message, _ query: Query, _ decoded: DecodedPlanes, _ caller: Caller,
+  _ service: any BrokerService
+) throws(BusError) {
+  let buffers = try hold(decoded)
+  let kept = OwnedMessage(keeping: call)
+  service.place(query, holding: buffers, for: caller) { result in
+    switch result {
+    case .success(let answer): kept.message.reply(query, answer, service)
+    case .failure(let error): kept.message.replyError(error)
+    }
+  }
+}
+
+/// The caller has its answer already; what this look finds reaches it as PlacementChanged.
+private func lookAgain(
+  _ query: Query, _ decoded: DecodedPlanes, _ caller: Caller, _ service: any BrokerService
+) throws(BusError) {
+  var again = query
+  again.hints.fresh = true
+  service.place(again, holding: try hold(decoded), for: caller) { _ in }
+}
+
+/// The distinct dma-bufs of a query, with fds of our own.
+private func hold(_ decoded: DecodedPlanes) throws(BusError) -> [HeldBuffer] {
+  var buffers: [HeldBuffer] = []
+  for i in 0..<decoded.planes.count
+  where !buffers.contains(where: { $0.identity == decoded.planes[i] }) {
+    do {
+      let fd = try OwnedFD.duplicate(decoded.fd(i))
+      buffers.append(HeldBuffer(identity: decoded.planes[i], fd: fd))
+    } catch {
+      throw .limitsExceeded("too many fds are held at the moment; try again later")
+    }
+  }
+  return buffers
+}
+
+extension Message {
+  func reply(_ query: Query, _ answer: Answer, _ service: any BrokerService) {
+    sendReply { reply throws(Errno) in
+      let explanation = query.hints.explain ? service.explain(query, answer) : nil
+      try reply.append(answer, explanation)
+    }
+  }
+
+  func replyError(_ failure: BusError) {
+    var error = sd_bus_error()
+    _ = failure.set(&error)
+    sd_bus_reply_method_error(raw, &error)
+    sd_bus_error_free(&error)
+  }
+
+  /// An answer that can't be sent is the caller's time-out: it may be gone, or its queue full.
+  func sendReply(_ write: (Message) throws(Errno) -> Void) {
+    do throws(Errno) {
+      let reply = try OwnedMessage.reply(to: self)
+      try write(reply.message)
+      try reply.send()
+    } catch {
+      Log.write(.debug, "could not reply: \(error)")
+    }
+  }
+
+  func append(_ answer: Answer, _ explanation: Explanation?) throws(Errno) {
+    try append(answer.device)
+    try append(answer.access.rawValue)
+    try append(answer.confidence.rawValue)
+    try append(answer.buffer.inode)
+    try append(answer.generation)
+    try open("a", "{sv}")
+    if answer.recheck != 0 {
+      try entry("recheck", "u") { () throws(Errno) in try append(answer.recheck) }
+    }
+    if let explanation { try append(explanation) }
+    try close()
+  }
+
+  private func append(_ e: Explanation) throws(Errno) {
+    try entry("node", "s") { () throws(Errno) in try append(e.node) }
+    if let home = e.home { try entry("home", "t") { () throws(Errno) in try append(home) } }
+    try entry("home-memory", "s") { () throws(Errno) in try append(e.homeMemory.word) }
+    try entry("residency", "s") { () throws(Errno) in try append(e.residency.word) }
+    try entry("reason", "s") { () throws(Errno) in try append(e.reason) }
+    try entry("rule", "s") { () throws(Errno) in try append(e.rule) }
+    try entry("evidence", "as") { () throws(Errno) in try append(e.evidence) }
+    try entry("devices", "a(tus)") { () throws(Errno) in
+      try open("a", "(tus)")
+      for line in e.devices {
+        try open("r", "tus")
+        try append(line.device)
+        try append(line.access.rawValue)
+        try append(line.why)
+        try close()
+      }
+      try close()
+    }
+    try entry("cached", "b") { () throws(Errno) in try append(e.cached) }
+  }
+}
+
+// MARK: PlaceMany
+
+/// One item of a PlaceMany: its question, or why it has none.
+private enum Item {
+  case query(Query, DecodedPlanes)
+  case bad(BusError)
+}
+
+/// Answers as they come, in the items' order; replies when the last is there.
+private final class Gathering {
+  private let call: OwnedMessage
+  private let service: any BrokerService
+  private var answers: [(query: Query, result: Result<Answer, BusError>)?]
+  private var missing: Int
+
+  init(_ call: Message, _ service: any BrokerService, count: Int) {
+    self.call = OwnedMessage(keeping: call)
+    self.service = service
+    answers = Array(repeating: nil, count: count)
+    missing = count
+    if count == 0 { reply() }
+  }
+
+  func put(_ index: Int, _ query: Query, _ result: Result<Answer, BusError>) {
+    answers[index] = (query, result)
+    missing -= 1
+    if missing == 0 { reply() }
+  }
+
+  private func reply() {
+    call.message.sendReply { reply throws(Errno) in
+      try reply.open("a", "(tuutta{sv})")
+      for case .some(let (query, result)) in answers {
+        try reply.open("r", "tuutta{sv}")
+        switch result {
+        case .success(let answer):
+          let explanation = query.hints.explain ? service.explain(query, answer) : nil
+          try reply.append(answer, explanation)
+        case .failure(let error): try reply.appendFailed(error)
+        }
+        try reply.close()
+      }
+      try reply.close()
+    }
+  }
+}
+
+extension Message {
+  /// An item that failed alone.
+  fileprivate func appendFailed(_ error: BusError) throws(Errno) {
+    try append(DeviceNumber.none)
+    try append(Access.unknown.rawValue)
+    try append(Confidence.guess.rawValue)
+    try append(UInt64(0))
+    try append(UInt64(0))
+    try open("a", "{sv}")
+    try entry("error", "s") { () throws(Errno) in try append("\(error.name): \(error.message)") }
+    try close()
+  }
+
+  fileprivate func readItems(_ service: any BrokerService, _ caller: Caller) throws(BusError) -> [Item] {
+    var items: [Item] = []
+    do {
+      _ = try enter("a", "(aha{sv})")
+      while try enter("r", "aha{sv}") {
+        var planes = Result<DecodedPlanes, BusError>.failure(.noPlanes)
+        do throws(BusError) { planes = .success(try readPlanes(service.identity(of:))) } catch {
+          planes = .failure(error)
+        }
+        let hints = service.completed(try readHints(), for: caller)
+        switch planes {
+        case .success(let decoded):
+          items.append(.query(Query(planes: decoded.planes, hints: hints), decoded))
+        case .failure(let error): items.append(.bad(error))
+        }
+        try leave()
+      }
+      try leave()
+    } catch let error as BusError {
+      throw error
+    } catch {
+      throw .invalidArgument("items: \(error)")
+    }
+    return items
+  }
+}
+
+@c @implementation
+func primed_bus_place_many(
+  _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
+  _ error: UnsafeMutablePointer<sd_bus_error>?
+) -> Int32 {
+  let call = Message(raw: raw!)
+  return handle(error) { () throws(BusError) in
+    let service = BusConnection.service(userdata)
+    let caller = Caller(uniqueName: call.sender)
+    let items = try call.readItems(service, caller)
+    guard items.count <= placeManyLimit else {
+      throw .limitsExceeded("more than \(placeManyLimit) items; send them in several calls")
+    }
+    let gathering = Gathering(call, service, count: items.count)
+    for (index, item) in items.enumerated() {
+      switch item {
+      case .bad(let error):
+        gathering.put(index, Query(planes: Planes(), hints: Hints()), .failure(error))
+      case .query(let query, let decoded):
+        ask(query, decoded, caller, service) { gathering.put(index, query, $0) }
+      }
+    }
+  }
+}
+
+private func ask(
+  _ query: Query, _ decoded: DecodedPlanes, _ caller: Caller, _ service: any BrokerService,
+  _ then: @escaping (Result<Answer, BusError>) -> Void
+) {
+  if let answer = service.placeNow(query, for: caller) { return then(.success(answer)) }
+  do throws(BusError) {
+    service.place(query, holding: try hold(decoded), for: caller, then: then)
+  } catch {
+    then(.failure(error))
+  }
+}
+
+// MARK: SetDefaults, ReleaseDevice
+
+@c @implementation
+func primed_bus_set_defaults(
+  _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
+  _ error: UnsafeMutablePointer<sd_bus_error>?
+) -> Int32 {
+  let call = Message(raw: raw!)
+  return handle(error) { () throws(BusError) in
+    let connection = BusConnection.from(userdata)
+    let hints = try call.readHints()
+    let caller = Caller(uniqueName: call.sender)
+    connection.service.setDefaults(hints, for: caller)
+    connection.track(caller, call)
+    call.sendReply { _ throws(Errno) in }
+  }
+}
+
+@c @implementation
+func primed_bus_release_device(
+  _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
+  _ error: UnsafeMutablePointer<sd_bus_error>?
+) -> Int32 {
+  let call = Message(raw: raw!)
+  return handle(error) { () throws(BusError) in
+    let connection = BusConnection.from(userdata)
+    let device: DeviceNumber
+    let why: String
+    do {
+      device = DeviceNumber(try call.readUInt64())
+      why = try call.readString().map { String(cString: $0) } ?? ""
+    } catch { throw .invalidArgument("\(error)") }
+    let kept = OwnedMessage(keeping: call)
+    connection.authorize(call, Names.releaseAction) { allowed in
+      guard allowed else {
+        return kept.message.replyError(
+          .accessDenied("releasing a device takes root, or the polkit action \(Names.releaseAction)"))
+      }
+      connection.service.release(device, why: why) { result in
+        switch result {
+        case .success(let hold):
+          kept.message.sendReply { reply throws(Errno) in try reply.append(fd: hold.fd.rawValue) }
+        case .failure(let error): kept.message.replyError(error)
+        }
+      }
+    }
+  }
+}
+
+// MARK: Properties
+
+@c @implementation
+func primed_bus_get_broker(
+  _ bus: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ interface: UnsafePointer<CChar>?,
+  _ property: UnsafePointer<CChar>?, _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
+  _ error: UnsafeMutablePointer<sd_bus_error>?
+) -> Int32 {
+  let service = BusConnection.service(userdata)
+  let reply = Message(raw: raw!)
+  do throws(Errno) {
+    switch String(cString: property!) {
+    case "Version": try reply.append(service.version)
+    case "Generation": try reply.append(service.generation)
+    case "PrimaryDevice": try reply.append(service.primaryDevice)
+    case "NoMove": try reply.append(service.noMove.word)
+    case "Evidence": try reply.append(service.evidence)
+    case "Statistics":
+      try reply.open("a", "{st}")
+      for (name, value) in service.statistics {
+        try reply.open("e", "st")
+        try reply.append("\(name)")
+        try reply.append(value)
+        try reply.close()
+      }
+      try reply.close()
+    default: return -2
+    }
+    return 1
+  } catch {
+    return -error.code
+  }
+}

@@ -1,0 +1,73 @@
+// What the D-Bus interface asks of the daemon behind it.
+
+package import Kernel
+package import Linux
+package import Placement
+
+/// A connection on the bus, by the number in its unique name (":1.42"), or a hash of another form.
+package struct Caller: Hashable, Sendable {
+  package var id: UInt64
+
+  /// Reads the name without a String: this is on the way of every query.
+  init(uniqueName: UnsafePointer<CChar>?) {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+    var at = uniqueName
+    while let c = at, c.pointee != 0 {
+      hash = (hash ^ UInt64(UInt8(bitPattern: c.pointee))) &* 0x100_0000_01b3
+      at = c + 1
+    }
+    id = hash
+  }
+}
+
+/// What a device object shows. One line a property, in the contract's order.
+package struct DeviceProperties: Sendable, Equatable {
+  package var description: DeviceDescription
+  package var state: DeviceState
+  package var noMove: NoMove
+  package var imports: Bool
+  package var isPrimary: Bool
+  package init(
+    description: DeviceDescription, state: DeviceState, noMove: NoMove, imports: Bool,
+    isPrimary: Bool
+  ) {
+    self.description = description
+    self.state = state
+    self.noMove = noMove
+    self.imports = imports
+    self.isPrimary = isPrimary
+  }
+}
+
+/// All calls come on the loop's thread; every `then` is called there, once.
+package protocol BrokerService: AnyObject {
+  /// nil: not a DMA-BUF. Borrows `fd`.
+  func identity(of fd: Int32) -> BufferIdentity?
+  /// The caller's hints with its defaults filled in.
+  func completed(_ hints: Hints, for caller: Caller) -> Hints
+  /// From the cache; nil: `place` has to look.
+  func placeNow(_ query: Query, for caller: Caller) -> Answer?
+  /// The old answer to serve while `place` looks again behind it, for a settled answer that is old.
+  func isStale(_ query: Query) -> Bool
+  func place(
+    _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
+    then: @escaping (Result<Answer, BusError>) -> Void)
+  func explain(_ query: Query, _ answer: Answer) -> Explanation
+  func setDefaults(_ hints: Hints, for caller: Caller)
+  /// `then` gets the guard: the device stays released until its last copy is closed.
+  func release(
+    _ device: DeviceNumber, why: String, then: @escaping (Result<OwnedGuard, BusError>) -> Void)
+
+  var version: String { get }
+  var generation: UInt64 { get }
+  var primaryDevice: DeviceNumber { get }
+  var noMove: NoMove { get }
+  var evidence: [String] { get }
+  var statistics: [(name: StaticString, value: UInt64)] { get }
+}
+
+/// The caller's end of a release guard.
+package final class OwnedGuard: Sendable {
+  package let fd: OwnedFD
+  package init(_ fd: consuming OwnedFD) { self.fd = fd }
+}

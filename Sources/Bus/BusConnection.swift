@@ -1,0 +1,174 @@
+// The connection to the bus: our name, our objects, our signals.
+
+internal import CShims
+internal import CSystemd
+internal import Glibc
+package import Linux
+package import Placement
+
+package enum BusChoice: Sendable, Equatable {
+  case system, session, address(String)
+
+  /// `system`, `session`, or a D-Bus address (which has a colon).
+  package init?(_ word: String) {
+    switch word {
+    case "system": self = .system
+    case "session": self = .session
+    default:
+      guard word.contains(":") else { return nil }
+      self = .address(word)
+    }
+  }
+}
+
+/// Opens a connection; the caller owns the reference that comes back.
+package func openBus(_ choice: BusChoice) throws(Errno) -> OpaquePointer {
+  var bus: OpaquePointer?
+  switch choice {
+  case .system: try Errno.checkNegative(sd_bus_open_system(&bus))
+  case .session: try Errno.checkNegative(sd_bus_open_user(&bus))
+  case .address(let address):
+    try Errno.checkNegative(sd_bus_new(&bus))
+    try Errno.checkNegative(sd_bus_set_address(bus, address))
+    try Errno.checkNegative(sd_bus_set_bus_client(bus, 1))
+    try Errno.checkNegative(sd_bus_negotiate_fds(bus, 1))
+    try Errno.checkNegative(sd_bus_start(bus))
+  }
+  return bus!
+}
+
+package final class BusConnection {
+  let service: any BrokerService
+  private let bus: OpaquePointer
+  private var tracked: [Caller: Tracked] = [:]
+  /// Called when a tracked caller has left the bus.
+  package var onLeft: ((Caller) -> Void)?
+
+  /// Connects and puts the objects up; `takeName` then makes them known.
+  package init(_ choice: BusChoice, on loop: EventLoop, serving service: any BrokerService) throws(Errno) {
+    self.service = service
+    bus = try openBus(choice)
+    // Without the bus there is nobody to serve; systemd starts us again.
+    sd_bus_set_exit_on_disconnect(bus, 1)
+    try Errno.checkNegative(sd_bus_attach_event(bus, loop.raw, 0))
+    try Errno.checkNegative(sd_bus_add_object_manager(bus, nil, Names.path))
+    try Errno.checkNegative(
+      sd_bus_add_object_vtable(
+        bus, nil, Names.path, Names.broker, primed_broker_vtable(),
+        Unmanaged.passUnretained(self).toOpaque()))
+    try Errno.checkNegative(
+      sd_bus_add_object_vtable(
+        bus, nil, Names.logPath, Names.logControl, primed_log_control_vtable(), nil))
+  }
+
+  deinit { sd_bus_flush_close_unref(bus) }
+
+  /// - Throws: EEXIST where another primed owns the name, EACCES where the bus policy forbids it.
+  package func takeName() throws(Errno) {
+    try Errno.checkNegative(sd_bus_request_name(bus, Names.bus, 0))
+  }
+
+  static func from(_ userdata: UnsafeMutableRawPointer?) -> BusConnection {
+    Unmanaged<BusConnection>.fromOpaque(userdata!).takeUnretainedValue()
+  }
+  static func service(_ userdata: UnsafeMutableRawPointer?) -> any BrokerService {
+    from(userdata).service
+  }
+
+  // MARK: Objects and signals
+
+  package func addDevice(_ properties: DeviceProperties) throws(Errno) -> DeviceObject {
+    try DeviceObject(bus: bus, properties)
+  }
+
+  package func propertiesChanged(_ names: [String]) {
+    emitPropertiesChanged(bus, Names.path, Names.broker, names)
+  }
+
+  package func placementsInvalidated(_ generation: UInt64, _ devices: [DeviceNumber]) {
+    emit(Names.Signal.placementsInvalidated, to: nil) { m throws(Errno) in
+      try m.append(generation)
+      try m.open("a", "t")
+      for device in devices { try m.append(device) }
+      try m.close()
+    }
+  }
+
+  package func deviceReleasing(_ device: DeviceNumber) {
+    emit(Names.Signal.deviceReleasing, to: nil) { m throws(Errno) in try m.append(device) }
+    // It must be out before the nodes are closed.
+    sd_bus_flush(bus)
+  }
+
+  /// Unicast: only who asked about the buffer hears of it.
+  package func placementChanged(_ answer: Answer, to caller: Caller) {
+    guard let name = tracked[caller]?.name else { return }
+    emit(Names.Signal.placementChanged, to: name) { m throws(Errno) in
+      try m.append(answer.buffer.inode)
+      try m.append(answer.device)
+      try m.append(answer.access.rawValue)
+      try m.append(answer.confidence.rawValue)
+    }
+  }
+
+  private func emit(
+    _ signal: String, to name: String?, _ write: (Message) throws(Errno) -> Void
+  ) {
+    do throws(Errno) {
+      var raw: OpaquePointer?
+      try Errno.checkNegative(
+        sd_bus_message_new_signal(bus, &raw, Names.path, Names.broker, signal))
+      let message = OwnedMessage(taking: raw!)
+      if let name { try Errno.checkNegative(sd_bus_message_set_destination(raw, name)) }
+      try write(message.message)
+      try message.send()
+    } catch {
+      Log.write(.warning, "could not send the signal \(signal): \(error)")
+    }
+  }
+
+  // MARK: Callers
+
+  /// Someone whose leaving must be heard of.
+  private final class Tracked {
+    let name: String
+    var track: OpaquePointer?
+    unowned let connection: BusConnection
+    let caller: Caller
+    init(_ name: String, _ caller: Caller, _ connection: BusConnection) {
+      (self.name, self.caller, self.connection) = (name, caller, connection)
+    }
+    deinit { sd_bus_track_unref(track) }
+  }
+
+  package var trackedCallers: Int { tracked.count }
+
+  /// From now on `onLeft` tells when the sender of `call` has gone.
+  func track(_ caller: Caller, _ call: Message) {
+    guard tracked[caller] == nil, let sender = call.sender else { return }
+    let entry = Tracked(String(cString: sender), caller, self)
+    let code = sd_bus_track_new(
+      bus, &entry.track,
+      { _, userdata in
+        let entry = Unmanaged<Tracked>.fromOpaque(userdata!).takeUnretainedValue()
+        entry.connection.left(entry)
+        return 0
+      }, Unmanaged.passUnretained(entry).toOpaque())
+    guard code >= 0, sd_bus_track_add_name(entry.track, sender) >= 0 else { return }
+    tracked[caller] = entry
+  }
+
+  private func left(_ entry: Tracked) {
+    withExtendedLifetime(entry) {
+      tracked[entry.caller] = nil
+      onLeft?(entry.caller)
+    }
+  }
+
+  // MARK: Authorization
+
+  /// Root may; others ask polkit, without the loop waiting for it.
+  func authorize(_ call: Message, _ action: String, then: @escaping (Bool) -> Void) {
+    Authorization.check(bus, call, action, then)
+  }
+}

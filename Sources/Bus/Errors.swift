@@ -1,0 +1,51 @@
+// The named errors of the contract. Each says what to do; one table turns them into D-Bus.
+
+internal import CSystemd
+package import Placement
+
+package enum BusError: Error, Sendable, Equatable {
+  case invalidArgument(String)
+  case notDmaBuf(plane: Int)
+  case noPlanes
+  case tooManyPlanes
+  case limitsExceeded(String)
+  case unknownDevice(DeviceNumber)
+  case released(DeviceNumber)
+  case accessDenied(String)
+  case failed(String)
+
+  package var name: String {
+    switch self {
+    case .invalidArgument, .noPlanes: "org.primed.Broker1.Error.InvalidArgument"
+    case .notDmaBuf: "org.primed.Broker1.Error.NotDmaBuf"
+    case .tooManyPlanes: "org.primed.Broker1.Error.TooManyPlanes"
+    case .limitsExceeded: "org.primed.Broker1.Error.LimitsExceeded"
+    case .unknownDevice: "org.primed.Broker1.Error.UnknownDevice"
+    case .released: "org.primed.Broker1.Error.Released"
+    case .accessDenied: "org.freedesktop.DBus.Error.AccessDenied"
+    case .failed: "org.primed.Broker1.Error.Failed"
+    }
+  }
+
+  package var message: String {
+    switch self {
+    case .invalidArgument(let what), .limitsExceeded(let what), .failed(let what),
+      .accessDenied(let what):
+      what
+    case .notDmaBuf(let plane):
+      "plane \(plane) is not a DMA-BUF; send the fds that the client gave with its buffer"
+    case .noPlanes: "no plane; send the buffer's DMA-BUF fds, 1 to 4, in plane order"
+    case .tooManyPlanes: "more than 4 planes; a buffer has 1 to 4, in plane order"
+    case .unknownDevice(let number):
+      "no DRM device has the number \(number.rawValue) (\(number.major):\(number.minor));"
+        + " see `primectl devices`"
+    case .released(let number):
+      "device \(number.major):\(number.minor) is released already; wait until its guard is closed"
+    }
+  }
+
+  /// For a handler's return value: sd-bus then sends `error` as the reply.
+  func set(_ error: UnsafeMutablePointer<sd_bus_error>?) -> Int32 {
+    sd_bus_error_set(error, name, message)
+  }
+}

@@ -1,0 +1,140 @@
+// sd-bus messages, read and written without a copy where C lets us.
+
+internal import CSystemd
+internal import Glibc
+internal import Linux
+internal import Placement
+
+/// A message that somebody else owns: a handler's, for as long as it runs.
+struct Message {
+  let raw: OpaquePointer
+
+  // Reading. All throw EBADMSG or ENXIO where the signature is another.
+
+  /// false at the end of the surrounding container.
+  func enter(_ type: Character, _ contents: StaticString) throws(Errno) -> Bool {
+    try Errno.checkNegative(sd_bus_message_enter_container(raw, type.code, contents.chars)) > 0
+  }
+  func leave() throws(Errno) { try Errno.checkNegative(sd_bus_message_exit_container(raw)) }
+
+  /// nil at the end of the container.
+  func readFD() throws(Errno) -> Int32? {
+    var fd: Int32 = -1
+    return try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("h").code, &fd)) > 0
+      ? fd : nil
+  }
+  /// Borrowed from the message; nil at the end of the container.
+  func readString() throws(Errno) -> UnsafePointer<CChar>? {
+    var text: UnsafePointer<CChar>?
+    return try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("s").code, &text)) > 0
+      ? text : nil
+  }
+  func readUInt32() throws(Errno) -> UInt32 {
+    var value: UInt32 = 0
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("u").code, &value))
+    return value
+  }
+  func readUInt64() throws(Errno) -> UInt64 {
+    var value: UInt64 = 0
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("t").code, &value))
+    return value
+  }
+  func readBool() throws(Errno) -> Bool {
+    var value: Int32 = 0
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("b").code, &value))
+    return value != 0
+  }
+  /// What the variant that comes next holds; nil if none comes.
+  func variantContents() throws(Errno) -> UnsafePointer<CChar>? {
+    var type: CChar = 0
+    var contents: UnsafePointer<CChar>?
+    try Errno.checkNegative(sd_bus_message_peek_type(raw, &type, &contents))
+    return type == Character("v").code ? contents : nil
+  }
+  func skip(_ types: StaticString) throws(Errno) {
+    try Errno.checkNegative(sd_bus_message_skip(raw, types.chars))
+  }
+
+  // Writing. Errors here are ENOMEM and our own mistakes: the reply is then not sent.
+
+  func open(_ type: Character, _ contents: StaticString) throws(Errno) {
+    try Errno.checkNegative(sd_bus_message_open_container(raw, type.code, contents.chars))
+  }
+  func close() throws(Errno) { try Errno.checkNegative(sd_bus_message_close_container(raw)) }
+  func append(_ value: UInt32) throws(Errno) {
+    var value = value
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("u").code, &value))
+  }
+  func append(_ value: UInt64) throws(Errno) {
+    var value = value
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("t").code, &value))
+  }
+  func append(_ value: DeviceNumber) throws(Errno) { try append(value.rawValue) }
+  func append(_ value: Bool) throws(Errno) {
+    var value: Int32 = value ? 1 : 0
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("b").code, &value))
+  }
+  func append(_ value: String) throws(Errno) {
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("s").code, value))
+  }
+  func append(fd: Int32) throws(Errno) {
+    var fd = fd
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("h").code, &fd))
+  }
+  func append(_ list: [String]) throws(Errno) {
+    try open("a", "s")
+    for one in list { try append(one) }
+    try close()
+  }
+
+  /// One `{sv}` entry. `type` is the value's signature; `body` writes it.
+  func entry(
+    _ key: StaticString, _ type: StaticString, _ body: () throws(Errno) -> Void
+  ) throws(Errno) {
+    try open("e", "sv")
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("s").code, key.chars))
+    try open("v", type)
+    try body()
+    try close()
+    try close()
+  }
+
+  /// The caller's unique name; borrowed.
+  var sender: UnsafePointer<CChar>? { sd_bus_message_get_sender(raw) }
+}
+
+/// A message of our own: kept until the answer is known, or under construction.
+final class OwnedMessage {
+  let message: Message
+  /// Takes a reference of its own.
+  init(keeping other: Message) { message = Message(raw: sd_bus_message_ref(other.raw)) }
+  /// Takes over the reference that C returned.
+  init(taking raw: OpaquePointer) { message = Message(raw: raw) }
+  deinit { sd_bus_message_unref(message.raw) }
+
+  static func reply(to call: Message) throws(Errno) -> OwnedMessage {
+    var raw: OpaquePointer?
+    try Errno.checkNegative(sd_bus_message_new_method_return(call.raw, &raw))
+    return OwnedMessage(taking: raw!)
+  }
+
+  func send() throws(Errno) {
+    try Errno.checkNegative(sd_bus_send(sd_bus_message_get_bus(message.raw), message.raw, nil))
+  }
+}
+
+extension Character {
+  fileprivate var code: CChar { CChar(bitPattern: asciiValue!) }
+}
+
+extension StaticString {
+  /// NUL-terminated, as every literal is.
+  var chars: UnsafePointer<CChar> {
+    UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self)
+  }
+}
+
+/// Whether two C strings are the same, without a Swift String.
+func same(_ text: UnsafePointer<CChar>, _ word: StaticString) -> Bool {
+  strcmp(text, word.chars) == 0
+}

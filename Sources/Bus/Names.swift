@@ -1,0 +1,60 @@
+// Every name of the D-Bus contract, once. PRODUCT.md and dbus/*.xml say what they mean.
+
+import Placement
+
+package enum Names {
+  package static let bus = "org.primed.Broker1"
+  package static let path = "/org/primed/Broker1"
+  package static let broker = "org.primed.Broker1"
+  package static let device = "org.primed.Broker1.Device"
+  package static let devicePrefix = "/org/primed/Broker1/device"
+  package static let logPath = "/org/freedesktop/LogControl1"
+  package static let logControl = "org.freedesktop.LogControl1"
+  package static let releaseAction = "org.primed.release-device"
+
+  package enum Method {
+    package static let place = "Place"
+    package static let placeMany = "PlaceMany"
+    package static let setDefaults = "SetDefaults"
+    package static let releaseDevice = "ReleaseDevice"
+  }
+  package enum Signal {
+    package static let placementsInvalidated = "PlacementsInvalidated"
+    package static let placementChanged = "PlacementChanged"
+    package static let deviceReleasing = "DeviceReleasing"
+  }
+  package enum Hint {
+    package static let samplingDevice = "sampling-device"
+    package static let targetDevice = "target-device"
+    package static let primaryDevice = "primary-device"
+    package static let usage = "usage"
+    package static let format = "format"
+    package static let modifier = "modifier"
+    package static let client = "client"
+    package static let wake = "wake"
+    package static let fresh = "fresh"
+    package static let explain = "explain"
+  }
+}
+
+// The contract's words for values.
+
+extension Access {
+  package var word: String {
+    switch self {
+    case .unknown: "unknown"
+    case .native: "native"
+    case .inPlace: "in-place"
+    case .mayMove: "may-move"
+    case .moves: "moves"
+    case .unreachable: "unreachable"
+    }
+  }
+}
+
+extension Confidence { package var word: String { "\(self)" } }
+extension Memory { package var word: String { "\(self)" } }
+extension Power { package var word: String { "\(self)" } }
+extension NoMove { package var word: String { "\(self)" } }
+extension Role { package var word: String { "\(self)" } }
+extension DeviceState { package var word: String { "\(self)" } }

@@ -1,0 +1,184 @@
+// From a call to a question: everything is checked before anything is done. The fds stay the
+// message's own.
+
+internal import CSystemd
+internal import Glibc
+internal import Linux
+internal import Placement
+
+extension Message {
+  /// `ah`: the planes' fds, borrowed from the message, 1 to 4.
+  func readPlanes(_ identify: (Int32) -> BufferIdentity?) throws(BusError) -> DecodedPlanes {
+    var decoded = DecodedPlanes()
+    var failure: BusError?
+    do {
+      _ = try enter("a", "h")
+      while let fd = try readFD() {
+        guard failure == nil else { continue }
+        if decoded.planes.count == Planes.limit {
+          failure = .tooManyPlanes
+        } else if let identity = identify(fd) {
+          decoded.append(identity, fd)
+        } else {
+          failure = .notDmaBuf(plane: decoded.planes.count)
+        }
+      }
+      try leave()
+    } catch {
+      throw .invalidArgument("planes: \(error)")
+    }
+    if let failure { throw failure }
+    if decoded.planes.count == 0 { throw .noPlanes }
+    return decoded
+  }
+
+  /// `a{sv}`. Unknown keys are passed over; a known key of another type is an error.
+  func readHints() throws(BusError) -> Hints {
+    var hints = Hints()
+    do {
+      _ = try enter("a", "{sv}")
+      while try enter("e", "sv") {
+        guard let key = try readString(), let type = try variantContents() else {
+          throw Errno(EBADMSG)
+        }
+        if try !readHint(key, type, into: &hints) {
+          throw BusError.invalidArgument(Self.mistyped(key, type))
+        }
+        try leave()
+      }
+      try leave()
+    } catch let error as BusError {
+      throw error
+    } catch {
+      throw .invalidArgument("hints: \(error)")
+    }
+    return hints
+  }
+
+  /// false: a known key whose value has the wrong type.
+  private func readHint(
+    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>, into hints: inout Hints
+  ) throws(Errno) -> Bool {
+    if same(key, "sampling-device") {
+      return try variant(type, "t") { m throws(Errno) in
+        hints.samplingDevice = DeviceNumber(try m.readUInt64())
+      }
+    }
+    if same(key, "target-device") {
+      return try variant(type, "t") { m throws(Errno) in
+        hints.targetDevice = DeviceNumber(try m.readUInt64())
+      }
+    }
+    if same(key, "primary-device") {
+      return try variant(type, "t") { m throws(Errno) in
+        hints.primaryDevice = DeviceNumber(try m.readUInt64())
+      }
+    }
+    if same(key, "usage") {
+      return try variant(type, "as") { m throws(Errno) in hints.usage = try m.readUsage() }
+    }
+    if same(key, "format") {
+      return try variant(type, "u") { m throws(Errno) in hints.format = try m.readUInt32() }
+    }
+    if same(key, "modifier") {
+      return try variant(type, "t") { m throws(Errno) in hints.modifier = try m.readUInt64() }
+    }
+    if same(key, "client") { return try readClient(type, into: &hints) }
+    if same(key, "wake") {
+      return try variant(type, "b") { m throws(Errno) in hints.wake = try m.readBool() }
+    }
+    if same(key, "fresh") {
+      return try variant(type, "b") { m throws(Errno) in hints.fresh = try m.readBool() }
+    }
+    if same(key, "explain") {
+      return try variant(type, "b") { m throws(Errno) in hints.explain = try m.readBool() }
+    }
+    try skip("v")
+    return true
+  }
+
+  private func variant(
+    _ type: UnsafePointer<CChar>, _ wanted: StaticString,
+    _ read: (Message) throws(Errno) -> Void
+  ) throws(Errno) -> Bool {
+    guard same(type, wanted) else { return false }
+    _ = try enter("v", wanted)
+    try read(self)
+    try leave()
+    return true
+  }
+
+  /// Unknown usages are passed over, as unknown keys are.
+  private func readUsage() throws(Errno) -> Usage {
+    var usage: Usage = []
+    _ = try enter("a", "s")
+    while let word = try readString() {
+      if same(word, "sample") { usage.insert(.sample) }
+      if same(word, "scanout") { usage.insert(.scanout) }
+      if same(word, "capture") { usage.insert(.capture) }
+    }
+    try leave()
+    return usage
+  }
+
+  /// A pid, or a pidfd, whose fdinfo names the pid.
+  private func readClient(
+    _ type: UnsafePointer<CChar>, into hints: inout Hints
+  ) throws(Errno) -> Bool {
+    if same(type, "h") {
+      return try variant(type, "h") { m throws(Errno) in
+        hints.clientPID = try m.readFD().flatMap(pid(ofPidfd:)) ?? 0
+      }
+    }
+    return try variant(type, "u") { m throws(Errno) in hints.clientPID = try m.readUInt32() }
+  }
+
+  private static func mistyped(
+    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>
+  ) -> String {
+    let key = String(cString: key)
+    let wanted =
+      switch key {
+      case Names.Hint.usage: "as"
+      case Names.Hint.format: "u"
+      case Names.Hint.client: "h or u"
+      case Names.Hint.wake, Names.Hint.fresh, Names.Hint.explain: "b"
+      default: "t"
+      }
+    return "hint \(key) must have the type \(wanted), not \(String(cString: type))"
+  }
+}
+
+/// nil for any fd but a pidfd of a process that lives.
+private func pid(ofPidfd fd: Int32) -> UInt32? {
+  for line in readText("/proc/self/fdinfo/\(fd)").split(separator: "\n")
+  where line.hasPrefix("Pid:") {
+    return UInt32(line.dropFirst(4).drop { $0 == "\t" || $0 == " " })
+  }
+  return nil
+}
+
+/// Planes and the fds that they came as, in plane order.
+struct DecodedPlanes {
+  private(set) var planes = Planes()
+  private var fds: (Int32, Int32, Int32, Int32) = (-1, -1, -1, -1)
+
+  mutating func append(_ identity: BufferIdentity, _ fd: Int32) {
+    switch planes.count {
+    case 0: fds.0 = fd
+    case 1: fds.1 = fd
+    case 2: fds.2 = fd
+    default: fds.3 = fd
+    }
+    planes.append(identity)
+  }
+
+  func fd(_ plane: Int) -> Int32 {
+    switch plane {
+    case 0: fds.0
+    case 1: fds.1
+    case 2: fds.2
+    default: fds.3
+    }
+  }
+}
