@@ -1,0 +1,156 @@
+// What is known of one dma-buf, merged over all looks at it. Plain data, kept by the thousand.
+//
+// A look tells the *state*; what is wanted is the *home*, where the exporter gives the buffer its best
+// access. The devices that could reach it at every look are those that reach it at home: a buffer that
+// was evicted is reached by more devices than at home, never by fewer. So a device that once would have
+// moved it stays out, and one look more can only narrow the home set.
+
+/// How often to look again at what isn't settled.
+package enum Recheck {
+  package static let first: UInt32 = 250
+  package static let last: UInt32 = 8_000
+  /// A settled answer older than this is served at once and looked at again behind.
+  package static let refreshAfter: Milliseconds = 60_000
+}
+
+package struct BufferFacts: Sendable, Equatable {
+  package var exporters: ExporterEvidence
+  package internal(set) var confidence = Confidence.guess
+  /// Where it belongs, and where it was at the last look.
+  package internal(set) var home = Memory.unknown
+  package internal(set) var residency = Memory.unknown
+  /// Memories that some look saw it in.
+  private var seen: Seen = []
+  /// Nothing that a later look could show would change `home`.
+  package private(set) var homeIsCertain = false
+  /// Taught by a sibling, not seen itself.
+  package internal(set) var seeded = false
+  /// Milliseconds from `looked` to the next look; 0: settled.
+  package internal(set) var interval: UInt32 = 0
+  /// Of the devices, when it was last seen that none is left to be asked.
+  package var epoch: UInt32 = 0
+  /// Could use it in place at some look.
+  package private(set) var reached = DeviceSet()
+  /// Would have moved it at some look.
+  package private(set) var refused = DeviceSet()
+  /// Could not use it at all.
+  package private(set) var failing = DeviceSet()
+  package internal(set) var looked: Milliseconds = 0
+
+  private struct Seen: OptionSet, Sendable, Equatable {
+    var rawValue: UInt8
+    static let dedicated = Seen(rawValue: 1)
+    static let system = Seen(rawValue: 2)
+  }
+
+  /// Nothing is known yet.
+  package init(among devices: DeviceTable) { exporters = ExporterEvidence(anyOf: devices) }
+
+  /// Reached it every time.
+  package var reachedAlways: DeviceSet { reached.subtracting(refused).subtracting(failing) }
+  package var asked: DeviceSet { reached.union(refused).union(failing) }
+  package var settled: Bool { interval == 0 }
+  package var recheckTime: Milliseconds { looked + Milliseconds(interval) }
+  package func isDue(at now: Milliseconds) -> Bool { interval != 0 && now >= recheckTime }
+  /// A new look could tell something, though the answer is settled.
+  package func isStale(at now: Milliseconds) -> Bool {
+    settled && !homeIsCertain && (asked.count > 1 || residency != .unknown)
+      && now >= looked + Recheck.refreshAfter
+  }
+
+  /// Whether an answer may differ between the two.
+  package func decidesAs(_ other: BufferFacts) -> Bool {
+    exporters.candidates == other.exporters.candidates && reachedAlways == other.reachedAlways
+      && refused == other.refused && failing == other.failing && home == other.home
+      && confidence == other.confidence
+  }
+
+  /// The device in this slot has gone.
+  package mutating func scrub(_ slot: DeviceSlot) {
+    exporters.scrub(slot)
+    reached.remove(slot)
+    refused.remove(slot)
+    failing.remove(slot)
+  }
+}
+
+extension BufferFacts {
+  /// Merges one look, taken at `now`. Only a look a recheck interval after the one before, or one
+  /// that was asked for as `fresh`, says something about time.
+  package mutating func merge(
+    _ look: Look, among devices: DeviceTable, at now: Milliseconds, fresh: Bool = false
+  ) {
+    let before = self
+    gather(look, among: devices)
+    if settleByIntention(look, among: devices) || settleWithoutComparison() {
+      looked = now
+    } else if before.asked.isEmpty && before.seen.isEmpty {
+      (confidence, interval, looked) = (.state, Recheck.first, now)
+    } else if fresh || before.settled || before.isDue(at: now) {
+      weigh(against: before)
+      looked = now
+    }
+  }
+
+  private mutating func gather(_ look: Look, among devices: DeviceTable) {
+    look.narrow(&exporters, among: devices)
+    reached = reached.union(look.reached)
+    refused = refused.union(look.wouldMove)
+    failing = failing.subtracting(look.reached).subtracting(look.wouldMove).union(look.failing)
+    residency = look.residency(exporters: exporters.candidates, among: devices)
+    if residency == .dedicated { (seen, home) = (seen.union(.dedicated), .dedicated) }
+    if residency == .system { seen.insert(.system) }
+    seeded = false
+  }
+
+  /// The exporter's word, or its nature, ends all doubt about the home.
+  private mutating func settleByIntention(_ look: Look, among devices: DeviceTable) -> Bool {
+    let intended = look.intention(exporter: exporters.candidates.certain)
+    if intended != .unknown {
+      (home, confidence) = (intended, .intent)
+    } else if homeIsCertain {
+      // Said by an earlier look.
+    } else if devices.onlySystem(exporters.candidates) {
+      (home, confidence) = (.system, .state)
+    } else {
+      return false
+    }
+    homeIsCertain = true
+    interval = 0
+    return true
+  }
+
+  /// With no second device to compare with, and the memory not seen, a later look tells no more.
+  private mutating func settleWithoutComparison() -> Bool {
+    guard seen.isEmpty && asked.count <= 1 else { return false }
+    confidence = exporters.candidates.certain == nil && reached.isEmpty ? .guess : .state
+    interval = 0
+    return true
+  }
+
+  /// State or stable, by whether the looks agree and since when.
+  private mutating func weigh(against before: BufferFacts) {
+    if !refused.isEmpty || seen.contains(.dedicated) {
+      // Narrowed by this look or confirmed by it: no eviction can have looked like this.
+      (confidence, interval) = (.stable, 0)
+    } else if reachedAlways != before.reachedAlways || failing != before.failing {
+      (confidence, interval) = (.state, Recheck.first)
+    } else if before.settled || before.interval >= Recheck.last {
+      (confidence, interval) = (.stable, 0)
+      if seen == .system { home = .system }
+    } else {
+      (confidence, interval) = (.state, max(before.interval * 2, Recheck.first))
+    }
+  }
+
+  /// What a sibling's look taught, for a buffer not looked at itself: never above `state`, and to be
+  /// looked at once it has outlived a resize.
+  package func seed(at now: Milliseconds) -> BufferFacts {
+    var facts = self
+    facts.seeded = true
+    facts.confidence = min(confidence, .state)
+    facts.interval = settled ? Recheck.last : Recheck.first
+    facts.looked = now
+    return facts
+  }
+}

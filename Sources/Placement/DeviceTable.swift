@@ -1,0 +1,165 @@
+// The machine's devices at one generation, as the policy and the plan look at them: sets of slots,
+// computed once when a device changes so that no query has to. Immutable.
+
+/// A device and how it is doing.
+package struct DeviceEntry: Sendable, Equatable {
+  package var description: DeviceDescription
+  package var state = DeviceState.ready
+  package var noMove = NoMove.unknown
+  /// Found out with a sacrificial buffer; nil: not asked yet.
+  package var importsSeen: Bool?
+  package init(_ description: DeviceDescription) { self.description = description }
+
+  package var imports: Bool { description.imports && importsSeen != false }
+  package var assessed: Bool { importsSeen != nil }
+}
+
+package final class DeviceTable: Sendable {
+  /// Everything that is there, released and unresponsive devices too.
+  package let present: DeviceSet
+  /// May be chosen and asked: in order, not ignored, with a node.
+  package let ready: DeviceSet
+  package let awake: DeviceSet
+  package let importing: DeviceSet
+  package let software: DeviceSet
+  /// Those that can draw with a buffer, rather than only show it.
+  package let rendering: DeviceSet
+  package let dedicated: DeviceSet
+  /// Heed NO_MOVE.
+  package let honoured: DeviceSet
+  /// Not yet asked what they can do.
+  package let unassessed: DeviceSet
+  /// Exports show `drm`.
+  package let drmNamed: DeviceSet
+  /// Buffers can only lie in system memory.
+  package let systemOnly: DeviceSet
+  package let keepsRecord: DeviceSet
+  /// Attaching to their buffers wakes them.
+  package let wakesAtAttach: DeviceSet
+  /// primed's own choice of the primary device.
+  package let primary: DeviceSlot?
+  /// Of the devices that have gone since the start.
+  package let goneDrivers: DriverSet
+  /// Whether all that have gone could only export system memory.
+  package let goneSystemOnly: Bool
+
+  private let entries: [DeviceEntry?]
+  private let drivers: [Driver]
+  private let nodes: [DeviceNumber]
+  private let cards: [DeviceNumber]
+  private let ranks: [UInt8]
+  private let hanging: [DeviceSet]
+  private let mates: [DeviceSet]
+
+  package init(
+    _ entries: [DeviceEntry?] = [], goneDrivers: DriverSet = DriverSet(),
+    pairs: PairTable = PairTable(), kernel: KernelVersion? = nil
+  ) {
+    precondition(entries.count <= DeviceSlot.limit)
+    func those(_ holds: (DeviceEntry) -> Bool) -> DeviceSet {
+      var set = DeviceSet()
+      for (i, entry) in entries.enumerated() where entry.map(holds) ?? false {
+        set.insert(DeviceSlot(UInt8(i)))
+      }
+      return set
+    }
+    func driver(_ entry: DeviceEntry) -> Driver { Driver(name: entry.description.driver) }
+
+    self.entries = entries
+    self.goneDrivers = goneDrivers
+    goneSystemOnly = goneDrivers.allSatisfy { pairs.systemOnly($0, kernel: kernel) }
+    present = those { _ in true }
+    ready = those { $0.state == .ready && !$0.description.ignored && $0.description.node != nil }
+    awake = those { $0.description.power != .suspended }
+    importing = those { $0.imports }
+    software = those { $0.description.role == .software }
+    rendering = those { $0.description.renders }
+    dedicated = those { $0.description.dedicatedMemory > 0 }
+    honoured = those { $0.noMove == .honoured }
+    unassessed = those { !$0.assessed }
+    drmNamed = those { driver($0).exporterName == nil }
+    systemOnly = those {
+      pairs.systemOnly(driver($0), kernel: kernel) || $0.description.isIntelIntegrated
+    }
+    keepsRecord = those { driver($0).keepsRecord }
+    wakesAtAttach = those { driver($0) == .xe }
+
+    drivers = entries.map { $0.map(driver) ?? .other }
+    nodes = entries.map { $0?.description.node?.number ?? .none }
+    cards = entries.map { $0?.description.primary?.number ?? .none }
+    let ranking = Ranking(entries)
+    primary = ranking.primary
+    ranks = ranking.ranks
+    hanging = entries.map { exporter in
+      guard let exporter else { return DeviceSet() }
+      return those { importer in
+        importer.description.sysfsPath != exporter.description.sysfsPath
+          && pairs.row(exporter: driver(exporter), importer: driver(importer), kernel: kernel)?.use
+            == .hangs
+      }
+    }
+    mates = entries.map { entry in
+      guard let entry else { return DeviceSet() }
+      return those { $0.description.isPaired(with: entry.description) }
+    }
+  }
+
+  package subscript(slot: DeviceSlot) -> DeviceEntry? {
+    Int(slot.index) < entries.count ? entries[Int(slot.index)] : nil
+  }
+  package func driver(of slot: DeviceSlot) -> Driver { drivers[Int(slot.index)] }
+  /// The number that answers name: the render node's where there is one.
+  package func number(of slot: DeviceSlot) -> DeviceNumber { nodes[Int(slot.index)] }
+  /// Importers that are known to hang when they use this one's buffers.
+  package func hanging(with exporter: DeviceSlot) -> DeviceSet { hanging[Int(exporter.index)] }
+  /// The other half of a split pair.
+  package func mates(of slot: DeviceSlot) -> DeviceSet { mates[Int(slot.index)] }
+
+  /// The device that either node's number names.
+  package func slot(of number: DeviceNumber) -> DeviceSlot? {
+    guard number != .none else { return nil }
+    for slot in present
+    where nodes[Int(slot.index)] == number || cards[Int(slot.index)] == number {
+      return slot
+    }
+    return nil
+  }
+
+  package func devices(of driver: Driver) -> DeviceSet {
+    var set = DeviceSet()
+    for slot in present where drivers[Int(slot.index)] == driver { set.insert(slot) }
+    return set
+  }
+
+  /// The first of a set in stable order: the primary device, then by stable id.
+  package func first(of set: DeviceSet) -> DeviceSlot? {
+    var best: DeviceSlot?
+    for slot in set {
+      if let b = best, ranks[Int(b.index)] <= ranks[Int(slot.index)] { continue }
+      best = slot
+    }
+    return best
+  }
+  package func rank(of slot: DeviceSlot) -> UInt8 { ranks[Int(slot.index)] }
+}
+
+extension DeviceDescription {
+  /// Can draw: a render node, or hardware that is said to (old drivers render through the card node).
+  package var renders: Bool {
+    switch role {
+    case .render: true
+    case .split, .display: render != nil
+    case .sink, .software: false
+    }
+  }
+
+  /// Intel's integrated GPU is always the function 00:02.0 and has no memory of its own.
+  var isIntelIntegrated: Bool {
+    (driver == "i915" || driver == "xe") && dedicatedMemory == 0
+      && sysfsPath.hasSuffix("/0000:00:02.0")
+  }
+
+  func isPaired(with other: DeviceDescription) -> Bool {
+    pairedWith == other.stableID || other.pairedWith == stableID
+  }
+}

@@ -1,0 +1,80 @@
+// What is known of DRM drivers by name: data, each column with its place in KERNEL.md.
+
+/// The drivers that primed knows something about; `other` for all the rest, of which nothing is
+/// assumed.
+package enum Driver: UInt8, Sendable, CaseIterable {
+  case other
+  case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx, qxl
+  case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
+  case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson, sun4i
+  case omapdrm, tegra, armada
+
+  /// A driver by the name that sysfs, udev or DRM_IOCTL_VERSION gives it.
+  package init(name: String) { self = Driver.names[name] ?? .other }
+
+  private static let names: [String: Driver] = [
+    "i915": .i915, "xe": .xe, "amdgpu": .amdgpu, "radeon": .radeon, "nouveau": .nouveau,
+    "nvidia": .nvidia, "nvidia-drm": .nvidia, "nvidia_drm": .nvidia, "vmwgfx": .vmwgfx,
+    "qxl": .qxl, "virtio_gpu": .virtioGPU, "virtio-gpu": .virtioGPU, "virtio-pci": .virtioGPU,
+    "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "udl": .udl,
+    "gud": .gud, "simpledrm": .simpledrm, "simple-framebuffer": .simpledrm, "asahi": .asahi,
+    "apple-drm": .appleDRM, "apple": .appleDRM, "panfrost": .panfrost, "panthor": .panthor,
+    "lima": .lima, "v3d": .v3d, "vc4": .vc4, "vc4-drm": .vc4, "etnaviv": .etnaviv,
+    "imx-drm": .imx, "msm": .msm, "rockchip": .rockchip, "rockchip-drm": .rockchip,
+    "meson": .meson, "meson-drm": .meson, "sun4i-drm": .sun4i, "omapdrm": .omapdrm,
+    "tegra": .tegra, "tegra-drm": .tegra, "armada-drm": .armada,
+  ]
+
+  /// The name that its exports show in fdinfo's `exp_name`; nil: the core's `drm`.
+  package var exporterName: String? {
+    switch self {
+    case .i915: "i915"
+    case .vmwgfx: "vmwgfx"
+    case .virtioGPU: "virtio_gpu"
+    case .omapdrm: "omapdrm"
+    case .tegra: "tegra_drm"
+    case .armada: "armada"
+    default: nil
+    }
+  }
+
+  /// The driver whose exports show `name`; nil: no DRM driver's (a heap, udmabuf, a camera).
+  package static func exporting(as name: String) -> Driver? {
+    allCases.first { $0.exporterName == name }
+  }
+
+  /// Vendor in bits 63:56 of the modifiers that its hardware tiles with (drm_fourcc.h); nil: none of
+  /// its own, or one that several vendors' drivers share (ARM's).
+  package var modifierVendor: UInt8? {
+    switch self {
+    case .i915, .xe: 0x01
+    case .amdgpu, .radeon: 0x02
+    case .nouveau, .nvidia, .tegra: 0x03
+    case .msm: 0x05
+    case .etnaviv: 0x06
+    case .vc4, .v3d: 0x07
+    case .asahi: 0x0c
+    default: nil
+    }
+  }
+
+  /// Keeps what an allocation was meant for, to be read after a self-import.
+  package var keepsRecord: Bool {
+    switch self {
+    case .amdgpu, .radeon, .nouveau: true
+    default: false
+    }
+  }
+}
+
+/// A set of drivers in one word.
+package struct DriverSet: Sendable, Equatable {
+  package var bits: UInt64 = 0
+  package init() {}
+  package mutating func insert(_ driver: Driver) { bits |= 1 << UInt64(driver.rawValue) }
+  package func contains(_ driver: Driver) -> Bool { bits & (1 << UInt64(driver.rawValue)) != 0 }
+  package func allSatisfy(_ holds: (Driver) -> Bool) -> Bool {
+    Driver.allCases.allSatisfy { !contains($0) || holds($0) }
+  }
+  package func contains(where holds: (Driver) -> Bool) -> Bool { !allSatisfy { !holds($0) } }
+}

@@ -1,0 +1,174 @@
+// The reasons of an answer, in words for people. Never on the way of a plain answer.
+
+extension Rule {
+  /// One sentence; `device` is how the chosen one is called.
+  func sentence(_ device: String, _ access: Access) -> String {
+    switch self {
+    case .declared:
+      return "The client says that it will be sampled on \(device)."
+    case .scanoutTarget:
+      return "\(device) drives the output and can scan the buffer out as it lies."
+    case .homeDedicated where access == .native:
+      return "The buffer belongs in the dedicated memory of \(device), which exported it."
+    case .homeDedicated:
+      return "The buffer belongs in dedicated memory that \(device) reaches without moving it."
+    case .homeSystem:
+      return "The buffer belongs in system memory, and \(device) uses it there as it lies."
+    case .homeUnknown where access == .native:
+      return "\(device) exported the buffer; where it belongs is not known."
+    case .homeUnknown where access == .mayMove:
+      return "\(device) most likely exported the buffer, but nothing proves it."
+    case .homeUnknown:
+      return "\(device) reaches the buffer without moving it; where it belongs is not known."
+    case .fallback where access == .moves:
+      return "Nothing that may be used reaches the buffer without moving it; \(device) would move it."
+    case .fallback:
+      return "It can't be known without moving the buffer; \(device) is the default."
+    case .lastResort:
+      return "No device is fit to use the buffer; \(device) is named since there is no other."
+    case .noDevice:
+      return "There is no DRM device."
+    }
+  }
+}
+
+package enum Explainer {
+  /// Explains what `Policy.decide` says of these planes.
+  package static func explain(
+    _ planes: [BufferFacts], hints: Hints, among devices: DeviceTable
+  ) -> Explanation {
+    guard let first = planes.first else { return Explanation() }
+    var situation = Situation(first, hints: hints, among: devices)
+    for plane in planes.dropFirst() { situation.add(plane, hints: hints, among: devices) }
+    let decision = Policy.decide(situation, among: devices)
+
+    var text = Explanation()
+    text.node = decision.device.flatMap { devices[$0]?.description.node?.path } ?? ""
+    text.home = situation.exporter.map { devices.number(of: $0) }
+    text.homeMemory = situation.homeMemory
+    text.residency = planes.dropFirst().allSatisfy { $0.residency == first.residency }
+      ? first.residency : .unknown
+    text.rule = "\(decision.rule.name)"
+    text.reason = decision.rule.sentence(
+      decision.device.map { devices.title(of: $0) } ?? "", decision.access)
+    text.evidence = planes.enumerated().flatMap { evidence($1, plane: $0, of: planes.count, devices) }
+    text.evidence += unknownHints(hints, devices) + modifierEvidence(hints, devices)
+    text.devices = lines(situation, planes, devices)
+    return text
+  }
+
+  private static func evidence(
+    _ facts: BufferFacts, plane: Int, of count: Int, _ devices: DeviceTable
+  ) -> [String] {
+    var lines: [String] = []
+    let exporters = facts.exporters
+    if exporters.source > .none {
+      lines.append("exporter, by \(exporters.source.words): \(words(exporters.candidates, devices))")
+    }
+    if exporters.contradicted { lines.append("exporter: sources contradict each other") }
+    if facts.seeded { lines.append("taught by another buffer of the same swapchain") }
+    func list(_ what: String, _ set: DeviceSet) {
+      if !set.isEmpty { lines.append("\(what): \(devices.titles(of: set))") }
+    }
+    list("reached at every look", facts.reachedAlways)
+    list("would have moved it", facts.refused)
+    list("can't use it", facts.failing)
+    if facts.home != .unknown { lines.append("belongs in \(facts.home) memory") }
+    if facts.residency != .unknown { lines.append("lay in \(facts.residency) memory when last seen") }
+    return count == 1 ? lines : lines.map { "plane \(plane): \($0)" }
+  }
+
+  private static func words(_ set: ExporterSet, _ devices: DeviceTable) -> String {
+    var words = devices.stableOrder(set.devices).map { devices.title(of: $0) }
+    if set.beyond.contains(.noDevice) { words.append("no device") }
+    if set.beyond.contains(.gone) { words.append("a device that is gone") }
+    return words.joined(separator: " or ")
+  }
+
+  private static func unknownHints(_ hints: Hints, _ devices: DeviceTable) -> [String] {
+    let named = [
+      ("sampling-device", hints.samplingDevice), ("target-device", hints.targetDevice),
+      ("primary-device", hints.primaryDevice),
+    ]
+    return named.filter { $0.1 != .none && devices.slot(of: $0.1) == nil }
+      .map { "\($0.0) \($0.1.major):\($0.1.minor) names no known device: ignored" }
+  }
+
+  private static func modifierEvidence(_ hints: Hints, _ devices: DeviceTable) -> [String] {
+    guard let modifier = hints.modifier, let tiling = devices.devices(tilingWith: modifier) else {
+      return []
+    }
+    return ["modifier of the hardware of \(devices.titles(of: tiling))"]
+  }
+
+  private static func lines(
+    _ situation: Situation, _ planes: [BufferFacts], _ devices: DeviceTable
+  ) -> [Explanation.Line] {
+    devices.stableOrder(devices.present).map { slot in
+      let asked = planes.allSatisfy { $0.asked.contains(slot) }
+      var access = situation.access(of: slot)
+      if access == .mayMove && !asked { access = .unknown }
+      return Explanation.Line(
+        device: devices.number(of: slot), access: access,
+        why: devices.standing(of: slot) ?? access.words)
+    }
+  }
+}
+
+extension DeviceTable {
+  package func stableOrder(_ set: DeviceSet) -> [DeviceSlot] {
+    set.sorted { rank(of: $0) < rank(of: $1) }
+  }
+
+  func title(of slot: DeviceSlot) -> String {
+    guard let description = self[slot]?.description else { return "a device" }
+    let node = description.node?.path ?? description.sysfsPath
+    return description.driver.isEmpty ? node : "\(description.driver) (\(node))"
+  }
+
+  func titles(of set: DeviceSet) -> String {
+    stableOrder(set).map { title(of: $0) }.joined(separator: ", ")
+  }
+
+  /// Why no rule but the last may choose it; nil: it may be chosen.
+  func standing(of slot: DeviceSlot) -> String? {
+    guard let entry = self[slot] else { return "gone" }
+    switch entry.state {
+    case .released: return "released"
+    case .gone: return "gone"
+    case .unresponsive: return "its driver does not answer"
+    case .ready: break
+    }
+    if entry.description.ignored { return "ignored by configuration" }
+    if entry.description.node == nil { return "has no node" }
+    if !entry.imports { return "can't import" }
+    if entry.description.role == .software { return "software only" }
+    return nil
+  }
+}
+
+extension ExporterSource {
+  fileprivate var words: String {
+    switch self {
+    case .none: "nothing"
+    case .siblings: "a sibling buffer"
+    case .name: "its name in fdinfo"
+    case .refusals: "who would move it"
+    case .introspection: "kernel introspection"
+    case .record: "its driver's record"
+    }
+  }
+}
+
+extension Access {
+  fileprivate var words: String {
+    switch self {
+    case .unknown: "not asked: that could have moved the buffer or woken the device"
+    case .native: "exported it"
+    case .inPlace: "uses it where it lies"
+    case .mayMove: "an import could move it"
+    case .moves: "an import would move it"
+    case .unreachable: "can't use it"
+    }
+  }
+}

@@ -1,0 +1,94 @@
+// One look at one dma-buf: everything that it brought home, gathered in any order.
+
+package struct Look: Sendable {
+  package var name = ExporterName.unknown
+  package var introspection: Introspection?
+  package private(set) var reached = DeviceSet()
+  package private(set) var wouldMove = DeviceSet()
+  package private(set) var failing = DeviceSet()
+  /// Asked in this look, whatever came of it.
+  package private(set) var asked = DeviceSet()
+  /// Whose own record says that the buffer was meant for dedicated memory; for system memory.
+  package private(set) var recordedDedicated = DeviceSet()
+  package private(set) var recordedSystem = DeviceSet()
+
+  package init() {}
+
+  package mutating func add(_ outcome: ProbeOutcome, of slot: DeviceSlot) {
+    asked.insert(slot)
+    switch outcome {
+    case .reached(let record):
+      reached.insert(slot)
+      if record == .preferred(.dedicated) { recordedDedicated.insert(slot) }
+      if record == .preferred(.system) { recordedSystem.insert(slot) }
+    case .wouldMove: wouldMove.insert(slot)
+    case .refused: failing.insert(slot)
+    case .asleep, .gone, .timedOut: break
+    }
+  }
+
+  /// The device in this slot is no longer the one that was asked.
+  package mutating func scrub(_ slot: DeviceSlot) {
+    reached.remove(slot)
+    wouldMove.remove(slot)
+    failing.remove(slot)
+    asked.remove(slot)
+    recordedDedicated.remove(slot)
+    recordedSystem.remove(slot)
+  }
+
+  /// Each source in turn, the strongest first, so that a weaker one can't shut a stronger one out.
+  package func narrow(_ evidence: inout ExporterEvidence, among devices: DeviceTable) {
+    if !recordedDedicated.isEmpty {
+      evidence.narrow(to: ExporterSet(recordedDedicated), by: .record)
+    }
+    if let introspection {
+      evidence.narrow(to: devices.exporter(introspection), by: .introspection)
+    }
+    if !wouldMove.isEmpty {
+      let rest = devices.anyExporter
+      evidence.narrow(
+        to: ExporterSet(rest.devices.subtracting(wouldMove), beyond: rest.beyond), by: .refusals)
+    }
+    if let named = devices.exporters(named: name) { evidence.narrow(to: named, by: .name) }
+  }
+
+  /// The memory that the buffer lies in now, as far as this look tells. That a device reaches it in
+  /// system memory is only seen if that device isn't the exporter or the exporter's other half.
+  package func residency(exporters: ExporterSet, among devices: DeviceTable) -> Memory {
+    if let introspection, introspection.residency != .unknown { return introspection.residency }
+    if devices.onlySystem(exporters) { return .system }
+    if !wouldMove.isEmpty { return .dedicated }
+    for slot in exporters.devices {
+      let kin = DeviceSet(slot).union(devices.mates(of: slot))
+      if reached.subtracting(kin).isEmpty { return .unknown }
+    }
+    return reached.isEmpty ? .unknown : .system
+  }
+
+  /// What the exporter itself says that the buffer was meant for.
+  package func intention(exporter: DeviceSlot?) -> Memory {
+    if !recordedDedicated.isEmpty { return .dedicated }
+    if let exporter, recordedSystem.contains(exporter) { return .system }
+    return introspection?.preferred ?? .unknown
+  }
+}
+
+extension DeviceTable {
+  func exporter(_ seen: Introspection) -> ExporterSet {
+    if seen.card == .none && seen.render == .none {
+      return ExporterSet(DeviceSet(), beyond: .noDevice)
+    }
+    guard seen.registered, let slot = slot(of: seen.render) ?? slot(of: seen.card) else {
+      return ExporterSet(DeviceSet(), beyond: .gone)
+    }
+    return ExporterSet(DeviceSet(slot))
+  }
+
+  /// Whether all that may have exported a buffer can only hold it in system memory.
+  package func onlySystem(_ exporters: ExporterSet) -> Bool {
+    exporters.devices.subtracting(systemOnly).isEmpty
+      && (!exporters.beyond.contains(.gone) || goneSystemOnly && goneDrivers != DriverSet())
+      && !exporters.isEmpty
+  }
+}

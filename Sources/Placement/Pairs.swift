@@ -1,0 +1,137 @@
+// What an import does to a buffer, by pair of drivers: data, each row with its source in KERNEL.md.
+// On kernels without NO_MOVE this table alone permits an import. Rows are tried in order, a user's
+// own before these; the first that matches holds, and no match means that nothing is known.
+
+/// What the exporter does to its buffer when an importer attaches or maps.
+package enum ImportEffect: String, Sendable {
+  case nothing
+  /// Holds system pages where they are.
+  case pins
+  case moves
+  case fails
+  case unknown
+}
+
+/// What use by the importer does once an import succeeded.
+package enum ImportUse: String, Sendable { case works, hangs, unknown }
+
+package struct KernelVersion: Sendable, Comparable {
+  package var major: Int
+  package var minor: Int
+  package init(_ major: Int, _ minor: Int) {
+    self.major = major
+    self.minor = minor
+  }
+  package static func < (a: Self, b: Self) -> Bool { (a.major, a.minor) < (b.major, b.minor) }
+}
+
+package struct PairRow: Sendable, Equatable {
+  /// A driver's name, or `*` for any.
+  package var exporter: String
+  /// A driver's name, `*` for any, `self` for the exporting device, `others` for all but its driver's.
+  package var importer: String
+  package var attach: ImportEffect
+  package var map: ImportEffect
+  package var use: ImportUse
+  /// First and last kernel that it is known for; nil: no bound.
+  package var since: KernelVersion?
+  package var until: KernelVersion?
+  package var source: String
+
+  package init(
+    _ exporter: String, _ importer: String, attach: ImportEffect, map: ImportEffect,
+    use: ImportUse, since: KernelVersion? = nil, until: KernelVersion? = nil, source: String
+  ) {
+    self.exporter = exporter
+    self.importer = importer
+    self.attach = attach
+    self.map = map
+    self.use = use
+    self.since = since
+    self.until = until
+    self.source = source
+  }
+
+  package var neverMoves: Bool {
+    func stays(_ effect: ImportEffect) -> Bool { effect == .nothing || effect == .pins }
+    return stays(attach) && stays(map)
+  }
+
+  func matches(_ exporter: Driver, _ importer: Driver, _ kernel: KernelVersion?) -> Bool {
+    guard matches(exporter: exporter), matches(importer: importer, of: exporter) else {
+      return false
+    }
+    if since == nil && until == nil { return true }
+    guard let kernel else { return false }
+    return since.map { kernel >= $0 } ?? true && until.map { kernel <= $0 } ?? true
+  }
+
+  private func matches(exporter driver: Driver) -> Bool {
+    exporter == "*" || driver != .other && Driver(name: exporter) == driver
+  }
+
+  private func matches(importer driver: Driver, of exporter: Driver) -> Bool {
+    switch importer {
+    case "*": true
+    case "self": false
+    case "others": driver != exporter
+    default: driver != .other && Driver(name: importer) == driver
+    }
+  }
+}
+
+package struct PairTable: Sendable {
+  package private(set) var rows: [PairRow]
+
+  /// `own` are a user's rows: they go before the built-in ones.
+  package init(own: [PairRow] = []) { rows = own + PairTable.builtIn }
+
+  /// What is known of an import by another device than the exporter; nil: nothing.
+  package func row(
+    exporter: Driver, importer: Driver, kernel: KernelVersion? = nil
+  ) -> PairRow? {
+    rows.first { $0.matches(exporter, importer, kernel) }
+  }
+
+  /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
+  package func systemOnly(_ exporter: Driver, kernel: KernelVersion? = nil) -> Bool {
+    row(exporter: exporter, importer: .other, kernel: kernel)?.neverMoves ?? false
+  }
+
+  private static let systemMemory: [(String, String)] = [
+    ("vgem", "KERNEL.md, pairs seen in the guest: vgem -> others ok, nothing moved"),
+    ("vkms", "KERNEL.md, pairs seen in the guest: vkms -> others ok, nothing moved"),
+    ("cirrus", "KERNEL.md, pairs seen in the guest: cirrus -> others ok, nothing moved"),
+    ("virtio_gpu", "KERNEL.md, when an import moves: shmem pages; virtio A -> virtio B ENODEV"),
+    ("udl", shmem), ("gud", shmem), ("simpledrm", shmem), ("panfrost", shmem),
+    ("panthor", shmem), ("lima", shmem), ("v3d", shmem), ("asahi", shmem), ("etnaviv", shmem),
+    ("vc4", cma), ("imx-drm", cma), ("meson", cma), ("sun4i-drm", cma), ("apple-drm", cma),
+  ]
+  private static let shmem = "KERNEL.md, when an import moves: shmem drivers pin pages"
+  private static let cma = "KERNEL.md, when an import moves: CMA drivers pin pages"
+
+  package static let builtIn: [PairRow] =
+    [
+      PairRow(
+        "nvidia-drm", "others", attach: .nothing, map: .fails, use: .hangs,
+        source: "NVIDIA/open-gpu-kernel-modules#1037"),
+      PairRow(
+        "i915", "others", attach: .moves, map: .nothing, use: .works,
+        source: "KERNEL.md: a discrete i915 migrates to SMEM and pins at attach"),
+      PairRow(
+        "nouveau", "others", attach: .moves, map: .nothing, use: .works,
+        source: "KERNEL.md: drm_gem_map_attach pins to GTT"),
+      PairRow(
+        "radeon", "others", attach: .moves, map: .nothing, use: .works,
+        source: "KERNEL.md: drm_gem_map_attach pins to GTT; seen in the guest"),
+      PairRow(
+        "amdgpu", "*", attach: .nothing, map: .moves, use: .works,
+        source: "KERNEL.md: GTT at map, or VRAM with P2P"),
+      PairRow(
+        "xe", "*", attach: .nothing, map: .moves, use: .works,
+        source: "KERNEL.md: TT at map unless P2P; wakes the exporter until detach"),
+    ]
+    + systemMemory.map {
+      PairRow($0.0, "*", attach: .pins, map: .nothing, use: .works, source: $0.1)
+    }
+}

@@ -1,0 +1,65 @@
+// Which devices to ask about a buffer, and how, so that no step can move it or wake anything.
+//
+// A plan is made again after each round of outcomes, since what one device said may make it safe to ask
+// another: it is empty once there is nothing left that may be asked.
+
+package struct ProbePlan: Sendable, Equatable {
+  /// To be asked with NO_MOVE, by ProbeMethod.noMoveImport.
+  package var noMove = DeviceSet()
+  /// To be asked with a plain import that can't move anything, by ProbeMethod.safeImport.
+  package var safe = DeviceSet()
+  package init() {}
+
+  package var all: DeviceSet { noMove.union(safe) }
+  package var isEmpty: Bool { all.isEmpty }
+
+  /// - Parameters:
+  ///   - exporters: who may have exported the buffer, by evidence of the kernel's own.
+  ///   - asked: devices asked in this look already.
+  ///   - intentionKnown: the exporter's record would tell nothing new.
+  ///   - wake: sleeping devices may be woken.
+  package init(
+    exporters: ExporterSet, among devices: DeviceTable, asked: DeviceSet, intentionKnown: Bool,
+    wake: Bool
+  ) {
+    var open = devices.ready.intersection(devices.importing).subtracting(asked)
+    if !wake { open = open.intersection(devices.awake) }
+    if let exporter = exporters.certain, mayNotAttach(exporters, devices, wake) {
+      open = open.intersection(DeviceSet(exporter))
+    } else if mayNotAttach(exporters, devices, wake) {
+      return
+    }
+
+    noMove = open.intersection(devices.honoured)
+    for slot in open.subtracting(devices.honoured)
+    where isSafe(slot, exporters, devices)
+      && tells(slot, exporters, devices, intentionKnown: intentionKnown)
+    {
+      safe.insert(slot)
+    }
+  }
+}
+
+/// An attachment would wake a sleeping device that may be the exporter.
+private func mayNotAttach(_ exporters: ExporterSet, _ devices: DeviceTable, _ wake: Bool) -> Bool {
+  let asleep = exporters.devices.subtracting(devices.awake)
+  return !wake && !asleep.intersection(devices.wakesAtAttach).isEmpty
+}
+
+/// Whoever exported it, an import into this device moves nothing: it is the importer's own, or can
+/// only lie in system memory.
+private func isSafe(_ slot: DeviceSlot, _ exporters: ExporterSet, _ devices: DeviceTable) -> Bool {
+  var others = exporters
+  others.devices.remove(slot)
+  return others.isEmpty || devices.onlySystem(others)
+}
+
+/// A plain import is worth its while only for the exporter's record, or to learn who can use a buffer
+/// that lies in system memory; a success says nothing else.
+private func tells(
+  _ slot: DeviceSlot, _ exporters: ExporterSet, _ devices: DeviceTable, intentionKnown: Bool
+) -> Bool {
+  if devices.onlySystem(exporters) { return exporters.certain != slot }
+  return exporters.devices.contains(slot) && devices.keepsRecord.contains(slot)
+    && !intentionKnown
+}

@@ -1,0 +1,53 @@
+// Swapchains: buffers of one client with the same format, modifier and size are siblings, and what one
+// of them taught seeds the next, so that a storm of short-lived buffers costs no probes.
+
+package struct SiblingKey: Hashable, Sendable {
+  package var client: UInt32
+  package var format: UInt32
+  package var modifier: UInt64
+  package var size: UInt64
+  package var exporter: ExporterName
+
+  /// nil: too little is said of the buffer to know its siblings. The exporter's name is part of the
+  /// key, since that is the kernel's word and all else here is the asker's.
+  package init?(hints: Hints, size: UInt64, exporter: ExporterName) {
+    guard hints.clientPID != 0, let format = hints.format, size != 0 else { return nil }
+    client = hints.clientPID
+    self.format = format
+    modifier = hints.modifier ?? 0x00ff_ffff_ffff_ffff
+    self.size = size
+    self.exporter = exporter
+  }
+}
+
+package struct Siblings {
+  private var taught: [SiblingKey: BufferFacts] = [:]
+  private let limit: Int
+  package init(limit: Int = 1024) { self.limit = limit }
+
+  package var count: Int { taught.count }
+
+  /// What the siblings of a new buffer taught; nil: nothing, or only guesses.
+  package func seed(for key: SiblingKey, at now: Milliseconds) -> BufferFacts? {
+    taught[key].map { $0.seed(at: now) }
+  }
+
+  package mutating func learn(_ facts: BufferFacts, from key: SiblingKey) {
+    guard facts.confidence > .guess, !facts.seeded else { return }
+    if taught[key] == nil && taught.count >= limit { dropOldest() }
+    taught[key] = facts
+  }
+
+  package mutating func forget(client: UInt32) {
+    taught = taught.filter { $0.key.client != client }
+  }
+
+  package mutating func scrub(_ slot: DeviceSlot) {
+    for key in taught.keys { taught[key]?.scrub(slot) }
+  }
+
+  private mutating func dropOldest() {
+    guard let oldest = taught.min(by: { $0.value.looked < $1.value.looked }) else { return }
+    taught[oldest.key] = nil
+  }
+}
