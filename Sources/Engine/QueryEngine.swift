@@ -1,5 +1,8 @@
 // The way of a query: look up, plan, probe, merge, decide. Owns the devices and the cache; lives on
 // the loop's thread; knows no D-Bus and no driver.
+//
+// A hit is answered from plain records: no allocation, no system call but the clock's. A miss starts one
+// look per buffer, which later askers join; every look ends, by the prober's deadlines.
 
 package import Kernel
 package import Linux
@@ -34,6 +37,11 @@ package enum EngineError: Error, Sendable, Equatable {
 package struct EngineSettings: Sendable {
   package var cachedBuffers = 16_384
   package var pendingQueries = 4_096
+  package var siblingGroups = 1_024
+  /// A user's rows of the pair table.
+  package var ownPairs: [PairRow] = []
+  /// The running kernel; nil: unknown, and rows bound to versions don't hold.
+  package var kernel: KernelVersion?
   package init() {}
 }
 
@@ -46,40 +54,328 @@ package final class QueryEngine {
   /// What is known of this buffer changed, so that `decide` may now answer otherwise.
   package var onRefreshed: ((BufferIdentity) -> Void)?
 
+  private let reader: any BufferReader
+  private let prober: any Prober
+  private let time: any TimeSource
+  private let settings: EngineSettings
+  private let keeper: DeviceKeeper
+  private var cache: BufferCache
+  private var siblings: Siblings
+  private var looks: [BufferIdentity: PendingLook] = [:]
+  private var askers = 0
+  /// Numbers in hints that name no device, so as not to search for them at every query.
+  private var unknownNumbers: [DeviceNumber] = []
+  private var counters = Counters()
+
+  private struct Counters {
+    var queries: UInt64 = 0
+    var hits: UInt64 = 0
+    var looks: UInt64 = 0
+    var imports: UInt64 = 0
+    var seeded: UInt64 = 0
+  }
+
   package init(
     devices: any DeviceSource, reader: any BufferReader, prober: any Prober, time: any TimeSource,
     settings: EngineSettings = EngineSettings()
-  ) {}
+  ) {
+    self.reader = reader
+    self.prober = prober
+    self.time = time
+    self.settings = settings
+    keeper = DeviceKeeper(source: devices, prober: prober, time: time, settings: settings)
+    cache = BufferCache(limit: settings.cachedBuffers)
+    siblings = Siblings(limit: settings.siblingGroups)
+    keeper.onChange = { [unowned self] changes in self.devicesChanged(changes) }
+  }
 
   /// Listens, then enumerates.
-  package func start() throws(Errno) {}
+  package func start() throws(Errno) { try keeper.start() }
+
+  // MARK: Queries
 
   /// The answer from what is cached; nil when the buffer has to be looked at first (never seen,
   /// `fresh`, or an unsettled answer whose recheck time has come). Allocates nothing on a hit.
-  package func answerNow(_ query: Query) -> Answer? { nil }
+  package func answerNow(_ query: Query) -> Answer? {
+    counters.queries += 1
+    guard !query.hints.fresh, !namesUnsearched(query.hints) else { return nil }
+    let now = time.now
+    for i in 0..<query.planes.count {
+      guard let record = cache.find(query.planes[i]) else { return nil }
+      if mustLook(at: record, query.hints, now) { return nil }
+      cache.touch(record)
+    }
+    counters.hits += 1
+    return decide(query, at: now, cached: true)
+  }
+
+  /// The answer just given is old: it may be served, but call `answer` too, so that what changed is
+  /// told by `onRefreshed`.
+  package func wantsRefresh(_ query: Query) -> Bool {
+    let now = time.now
+    for i in 0..<query.planes.count {
+      guard let record = cache.find(query.planes[i]), looks[query.planes[i]] == nil else { continue }
+      if mayRefresh(record, now) { return true }
+    }
+    return false
+  }
 
   /// Looks at the buffer first. `buffers` are the distinct dma-bufs of the planes, held until the
   /// probes are over and no longer. Questions about a buffer that is being probed join that probe.
   package func answer(
     _ query: Query, holding buffers: [HeldBuffer],
     then: @escaping (Result<Answer, EngineError>) -> Void
-  ) {}
+  ) {
+    guard askers < settings.pendingQueries else { return then(.failure(.limitsExceeded)) }
+    askers += 1
+    search(query.hints)
+    keeper.refreshPower()
+    keeper.retryUnresponsive()
+    var looked = false
+    let pending = Countdown(buffers.count + 1) { [unowned self] in
+      self.askers -= 1
+      then(.success(self.decide(query, at: self.time.now, cached: !looked)))
+    }
+    for buffer in buffers {
+      looked = look(at: buffer, query.hints, then: pending.step) || looked
+    }
+    pending.step()
+  }
 
   /// Reasons and details of an answer just given to the same query.
-  package func explain(_ query: Query, _ answer: Answer) -> Explanation { Explanation() }
+  package func explain(_ query: Query, _ answer: Answer) -> Explanation {
+    let planes = (0..<query.planes.count).map { facts(of: query.planes[$0]) }
+    var text = Explainer.explain(planes, hints: query.hints, among: keeper.table)
+    text.cached = answer.cached
+    return text
+  }
+
+  /// The client has gone, and its swapchains with it.
+  package func forget(client: UInt32) { siblings.forget(client: client) }
+
+  private func facts(of buffer: BufferIdentity) -> BufferFacts {
+    cache.find(buffer).map { cache[$0] } ?? BufferFacts(among: keeper.table)
+  }
+
+  private func decide(_ query: Query, at now: Milliseconds, cached: Bool) -> Answer {
+    let devices = keeper.table
+    let first = facts(of: query.planes[0])
+    var situation = Situation(first, hints: query.hints, among: devices)
+    var recheck = first.recheck(at: now)
+    for i in 1..<max(query.planes.count, 1) {
+      let plane = facts(of: query.planes[i])
+      situation.add(plane, hints: query.hints, among: devices)
+      recheck = sooner(recheck, plane.recheck(at: now))
+    }
+    let decision = Policy.decide(situation, among: devices)
+    return Answer(
+      device: decision.device.map { devices.number(of: $0) } ?? .none, access: decision.access,
+      confidence: decision.confidence, buffer: query.planes[0], generation: generation,
+      recheck: recheck, cached: cached)
+  }
+
+  // MARK: Looks
+
+  private func mustLook(at record: Int, _ hints: Hints, _ now: Milliseconds) -> Bool {
+    let facts = cache[record]
+    if facts.isDue(at: now) { return true }
+    if hints.wake && !unasked(facts, wake: true).isEmpty { return true }
+    guard facts.epoch != epoch else { return false }
+    let unasked = unasked(facts, wake: false)
+    if unasked.isEmpty {
+      cache[record].epoch = epoch
+      return false
+    }
+    return [hints.samplingDevice, hints.targetDevice, hints.primaryDevice].contains {
+      keeper.table.slot(of: $0).map(unasked.contains) ?? false
+    }
+  }
+
+  private func mayRefresh(_ record: Int, _ now: Milliseconds) -> Bool {
+    let facts = cache[record]
+    return facts.isStale(at: now) || facts.epoch != epoch && !unasked(facts, wake: false).isEmpty
+  }
+
+  /// Devices that may be asked but were not: they have come, or woken, since.
+  private func unasked(_ facts: BufferFacts, wake: Bool) -> DeviceSet {
+    ProbePlan(
+      exporters: facts.exporters.candidates, among: keeper.table, asked: facts.asked,
+      intentionKnown: facts.confidence == .intent, wake: wake
+    ).all
+  }
+
+  private var epoch: UInt32 { UInt32(truncatingIfNeeded: generation) }
+
+  /// Joins the look at this buffer or starts one, if one is needed; calls `then` once it is over.
+  /// Returns whether the buffer is looked at.
+  private func look(
+    at buffer: HeldBuffer, _ hints: Hints, then: @escaping () -> Void
+  ) -> Bool {
+    if let look = looks[buffer.identity], look.wake || !hints.wake {
+      look.join(hints)
+      look.wait(then)
+      return true
+    }
+    if let look = looks[buffer.identity] {
+      // It asks no sleeping device, which this asker allows: one more after it.
+      look.wait { [unowned self] in _ = self.look(at: buffer, hints, then: then) }
+      return true
+    }
+    let now = time.now
+    let known = cache.find(buffer.identity)
+    if let known, !hints.fresh, !mustLook(at: known, hints, now), !mayRefresh(known, now) {
+      then()
+      return false
+    }
+    let label = reader.label(of: buffer.fd.rawValue)
+    let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
+    if known == nil, !hints.fresh, !hints.wake, let key,
+      var seed = siblings.seed(for: key, at: now)
+    {
+      counters.seeded += 1
+      seed.epoch = epoch
+      cache.store(seed, of: buffer.identity)
+      then()
+      return false
+    }
+    start(at: buffer, label, key, hints, then)
+    return true
+  }
+
+  private func start(
+    at buffer: HeldBuffer, _ label: BufferLabel, _ key: SiblingKey?, _ hints: Hints,
+    _ then: @escaping () -> Void
+  ) {
+    counters.looks += 1
+    let identity = buffer.identity
+    let look = PendingLook(
+      at: buffer, known: facts(of: identity), label: label,
+      introspection: reader.introspect(buffer.fd.rawValue), siblings: key, query: hints,
+      keeper: keeper, prober: prober, count: { [unowned self] in self.counters.imports += 1 },
+      conclude: { [unowned self] look in self.conclude(look, of: identity) })
+    look.wait(then)
+    looks[identity] = look
+    look.start()
+  }
+
+  private func conclude(_ look: PendingLook, of buffer: BufferIdentity) {
+    looks[buffer] = nil
+    let before = cache.find(buffer).map { cache[$0] }
+    var facts = before ?? BufferFacts(among: keeper.table)
+    facts.merge(look.look, among: keeper.table, at: time.now, fresh: look.fresh)
+    facts.epoch = epoch
+    cache.store(facts, of: buffer)
+    if let key = look.siblings { siblings.learn(facts, from: key) }
+    if let before, !before.decidesAs(facts) { onRefreshed?(buffer) }
+  }
+
+  // MARK: Hints
+
+  private func namesUnsearched(_ hints: Hints) -> Bool {
+    isUnsearched(hints.samplingDevice) || isUnsearched(hints.targetDevice)
+      || isUnsearched(hints.primaryDevice)
+  }
+
+  private func isUnsearched(_ number: DeviceNumber) -> Bool {
+    number != .none && keeper.table.slot(of: number) == nil && !unknownNumbers.contains(number)
+  }
+
+  /// A compositor may name a device before its event was handled.
+  private func search(_ hints: Hints) {
+    for number in [hints.samplingDevice, hints.targetDevice, hints.primaryDevice]
+    where isUnsearched(number) && keeper.resolve(number) == nil {
+      if unknownNumbers.count == 16 { unknownNumbers.removeFirst() }
+      unknownNumbers.append(number)
+    }
+  }
+
+  // MARK: Devices
+
+  private func devicesChanged(_ changes: [RegistryChange]) {
+    for change in changes where change.kind == .removed { scrub(change.slot) }
+    let matters = changes.contains { $0.matters }
+    if matters {
+      generation += 1
+      unknownNumbers.removeAll(keepingCapacity: true)
+    }
+    for change in changes {
+      let kind: DeviceChange.Kind =
+        switch change.kind {
+        case .added: .added
+        case .changed: .changed
+        case .removed: .removed
+        }
+      onDeviceChange?(DeviceChange(kind: kind, device: view(change.slot, change.entry)))
+    }
+    if matters {
+      let nodes = changes.filter(\.matters).compactMap { $0.entry.description.node?.number }
+      onInvalidated?(generation, nodes)
+    }
+  }
+
+  /// What was learnt of the device in this slot is not true of the next one.
+  private func scrub(_ slot: DeviceSlot) {
+    cache.updateAll { $0.scrub(slot) }
+    siblings.scrub(slot)
+    for look in looks.values { look.scrub(slot) }
+  }
+
+  private func view(_ slot: DeviceSlot, _ entry: DeviceEntry) -> DeviceView {
+    DeviceView(
+      slot: slot, description: entry.description, state: entry.state, noMove: entry.noMove,
+      imports: entry.imports, isPrimary: keeper.table.primary == slot)
+  }
+
+  private func view(_ slot: DeviceSlot) -> DeviceView? {
+    keeper.registry[slot].map { view(slot, $0) }
+  }
 
   /// In stable order.
-  package var devices: [DeviceView] { [] }
-  package var primary: DeviceView? { nil }
+  package var devices: [DeviceView] {
+    keeper.table.stableOrder(keeper.table.present).compactMap(view)
+  }
+  package var primary: DeviceView? { keeper.table.primary.flatMap(view) }
   /// Either node's number names the device. Applies an event that has not come yet.
-  package func device(_ number: DeviceNumber) -> DeviceView? { nil }
+  package func device(_ number: DeviceNumber) -> DeviceView? {
+    keeper.resolve(number).flatMap(view)
+  }
   /// For the whole machine: `honoured` if any device heeds it, `ignored` if all that were asked don't.
-  package var noMove: NoMove { .unknown }
+  package var noMove: NoMove {
+    let asked = devices.map(\.noMove).filter { $0 != .unknown }
+    if asked.contains(.honoured) { return .honoured }
+    return asked.isEmpty ? .unknown : .ignored
+  }
 
   /// Closes every node of it and stops probing; `then` once they are closed.
-  package func release(_ number: DeviceNumber, then: @escaping () -> Void) throws(EngineError) {}
-  package func unrelease(_ number: DeviceNumber) {}
+  package func release(_ number: DeviceNumber, then: @escaping () -> Void) throws(EngineError) {
+    guard let slot = keeper.resolve(number) else { throw .unknownDevice }
+    guard keeper.registry[slot]?.state != .released else { throw .released }
+    keeper.release(slot, then: then)
+  }
+  package func unrelease(_ number: DeviceNumber) { keeper.unrelease(number) }
 
-  /// Counters by name, e.g. "queries", "hits", "probes", "imports", "timeouts", "cached-buffers".
-  package var statistics: [(name: StaticString, value: UInt64)] { [] }
+  // MARK: Statistics
+
+  /// Counters by name, e.g. "queries", "hits", "looks", "imports", "timeouts", "cached-buffers".
+  package var statistics: [(name: StaticString, value: UInt64)] {
+    [
+      ("queries", counters.queries), ("hits", counters.hits), ("looks", counters.looks),
+      ("imports", counters.imports), ("seeded", counters.seeded),
+      ("timeouts", keeper.timeouts), ("cached-buffers", UInt64(cache.count)),
+      ("pending-queries", UInt64(askers)), ("sibling-groups", UInt64(siblings.count)),
+    ]
+  }
+}
+
+extension BufferFacts {
+  /// Milliseconds until the next look is due, at least 1; 0: settled.
+  fileprivate func recheck(at now: Milliseconds) -> UInt32 {
+    guard !settled else { return 0 }
+    return recheckTime > now ? UInt32(truncatingIfNeeded: recheckTime - now) : 1
+  }
+}
+
+/// The sooner of two recheck times, 0 being never.
+private func sooner(_ a: UInt32, _ b: UInt32) -> UInt32 {
+  a == 0 || b == 0 ? max(a, b) : min(a, b)
 }
