@@ -49,7 +49,9 @@ let package = Package(
 
     // The service.
     room("Bus", ["Kernel", "Placement", "Linux", "CShims", "CSystemd"]),
-    room("Broker", ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux"]),
+    room(
+      "Broker",
+      ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux", "CShims"]),
     .executableTarget(
       name: "primed", dependencies: ["Broker", "Linux"], swiftSettings: settings),
     .executableTarget(

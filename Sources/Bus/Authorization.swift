@@ -20,7 +20,7 @@ enum Authorization {
       let request = try polkitRequest(bus, call, action)
       try Errno.checkNegative(
         sd_bus_call_async(
-          bus, nil, request.message.raw, { raw, userdata, _ in answered(raw, userdata) }, question.toOpaque(), UInt64.max))
+          bus, nil, request.message.raw, { reply, userdata, _ in Authorization.answered(reply, userdata) }, question.toOpaque(), UInt64.max))
     } catch {
       question.release()
       then(false)
@@ -66,7 +66,7 @@ enum Authorization {
     return owned
   }
 
-  private static func answered(
+  fileprivate static func answered(
     _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?
   ) -> Int32 {
     let question = Unmanaged<Question>.fromOpaque(userdata!).takeRetainedValue()

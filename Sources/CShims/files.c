@@ -24,6 +24,11 @@ int primed_identity(int fd, dev_t *device, ino_t *inode)
 	return 0;
 }
 
+bool primed_is_path_only(int fd)
+{
+	return fcntl(fd, F_GETFL) & O_PATH;
+}
+
 uint64_t primed_boottime_ns(void)
 {
 	struct timespec t;
@@ -35,6 +40,17 @@ uint64_t primed_boottime_ns(void)
 int primed_eventfd(bool semaphore)
 {
 	return eventfd(0, EFD_CLOEXEC | (semaphore ? EFD_SEMAPHORE : EFD_NONBLOCK));
+}
+
+int primed_pipe(int *reading, int *writing)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -1;
+	*reading = ends[0];
+	*writing = ends[1];
+	return 0;
 }
 
 int primed_memfd(const char *name, uint64_t size, bool sealed)

@@ -8,32 +8,32 @@ package import Linux
 package import Placement
 
 extension DeviceNode {
-  /// - Parameter sacrifice: a buffer of our own in another device's dedicated memory, which this one
-  ///   may not be able to reach; nil where there is none. It may be moved by this.
-  package func abilities(sacrifice: borrowing OwnedFD?) -> DeviceAbilities {
-    guard let plain = try? Self.systemBuffer() else {
-      return DeviceAbilities(noMove: heedsNoMove(sacrifice), imports: true)
+  /// What a buffer of no device tells. `noMove` is `honoured` where undefined flag bits are refused,
+  /// since flags are then read; else `unknown`: they may be ignored, or bit 0 alone be heeded.
+  package func abilities() -> DeviceAbilities {
+    guard let buffer = try? Self.systemBuffer() else {
+      return DeviceAbilities(noMove: .unknown, imports: true)
     }
-    guard case .reached = importBuffer(plain.rawValue, flags: 0) else {
-      return DeviceAbilities(noMove: .ignored, imports: false)
+    guard case .reached = importBuffer(buffer.rawValue, flags: 0) else {
+      return DeviceAbilities(noMove: .unknown, imports: false)
     }
-    if case .failed(let errno) = importBuffer(plain.rawValue, flags: Self.undefinedFlag),
+    if case .failed(let errno) = importBuffer(buffer.rawValue, flags: Self.undefinedFlag),
       errno.code == EINVAL
     {
       return DeviceAbilities(noMove: .honoured, imports: true)
     }
-    return DeviceAbilities(noMove: heedsNoMove(sacrifice), imports: true)
+    return DeviceAbilities(noMove: .unknown, imports: true)
   }
 
-  /// Refused with the flag and let in without it: the flag is what made the difference.
-  private func heedsNoMove(_ sacrifice: borrowing OwnedFD?) -> NoMove {
-    switch sacrifice {
-    case .some(let buffer):
-      guard case .failed(let errno) = importBuffer(buffer.rawValue, flags: Self.noMoveFlag),
-        errno.code == EINVAL, case .reached = importBuffer(buffer.rawValue, flags: 0)
-      else { return .ignored }
-      return .honoured
-    case .none: return .ignored
+  /// What a sacrificial buffer in another device's dedicated memory tells: refused with the flag and
+  /// let in without it, the flag made the difference. The buffer may be moved by this.
+  package func heedsNoMove(sacrifice: borrowing OwnedFD) -> NoMove {
+    switch importBuffer(sacrifice.rawValue, flags: Self.noMoveFlag) {
+    case .reached: return .ignored
+    case .failed(let errno) where errno.code == EINVAL:
+      if case .reached = importBuffer(sacrifice.rawValue, flags: 0) { return .honoured }
+      return .unknown
+    case .failed: return .unknown
     }
   }
 

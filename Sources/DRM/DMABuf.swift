@@ -3,7 +3,7 @@
 internal import CShims
 internal import Glibc
 package import Kernel
-package import Linux
+internal import Linux
 package import Placement
 
 /// Reads identities and labels on the running kernel.
@@ -17,11 +17,11 @@ package final class DMABufReader: BufferReader {
   package func identity(of fd: Int32) -> BufferIdentity? {
     var device: dev_t = 0
     var inode: ino_t = 0
-    guard primed_identity(fd, &device, &inode) == 0 else { return nil }
+    guard primed_identity(fd, &device, &inode) == 0, !Self.isOpenedAsPath(fd) else { return nil }
     if let fileSystem {
       guard device == fileSystem else { return nil }
     } else {
-      guard !Self.isOpenedAsPath(fd), Self.fdinfo(fd).exporter != nil else { return nil }
+      guard Self.fdinfo(fd).exporter != nil else { return nil }
       fileSystem = device
     }
     return BufferIdentity(inode: UInt64(inode))
@@ -40,7 +40,8 @@ package final class DMABufReader: BufferReader {
 
   package func introspect(_ fd: Int32) -> Introspection? { nil }
 
-  private static func isOpenedAsPath(_ fd: Int32) -> Bool { fcntl(fd, F_GETFL) & 0o10000000 != 0 }
+  /// An O_PATH fd names a file without giving access to it: no driver takes it for a DMA-BUF.
+  private static func isOpenedAsPath(_ fd: Int32) -> Bool { primed_is_path_only(fd) }
 
   /// `exp_name` and `size` of /proc/self/fdinfo/N.
   private static func fdinfo(_ fd: Int32) -> (exporter: String?, size: UInt64) {

@@ -46,7 +46,7 @@ final class DeviceKeeper {
   /// Listens first, so that nothing is lost between.
   func start() throws(Errno) {
     try source.listen { [unowned self] event in self.apply(event) }
-    commit(registry.replaceAll(by: source.enumerate()))
+    rescan()
   }
 
   func incarnation(of slot: DeviceSlot) -> UInt32 { incarnations[Int(slot.index)] }
@@ -57,9 +57,11 @@ final class DeviceKeeper {
     switch event {
     case .present(let description): commit(registry.apply(description))
     case .absent(let path): commit(registry.remove(sysfsPath: path))
-    case .overrun: commit(registry.replaceAll(by: source.enumerate()))
+    case .overrun: rescan()
     }
   }
+
+  func rescan() { commit(registry.replaceAll(by: source.enumerate())) }
 
   private func commit(_ changes: [RegistryChange]) {
     guard !changes.isEmpty else { return }

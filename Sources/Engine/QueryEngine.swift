@@ -92,6 +92,9 @@ package final class QueryEngine {
   /// Listens, then enumerates.
   package func start() throws(Errno) { try keeper.start() }
 
+  /// Enumerates again, as after lost events.
+  package func rescan() { keeper.rescan() }
+
   // MARK: Queries
 
   /// The answer from what is cached; nil when the buffer has to be looked at first (never seen,

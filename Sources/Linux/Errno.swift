@@ -1,6 +1,6 @@
 // The one place where errno becomes an error.
 
-package import Glibc
+internal import Glibc
 
 package struct Errno: Error, Hashable, Sendable, CustomStringConvertible {
   package var code: Int32

@@ -46,13 +46,18 @@ package final class EventLoop {
     return box
   }
 
-  /// Calls `handler` on the loop's next turn; once.
-  package func later(_ handler: @escaping () -> Void) throws(Errno) -> EventSource {
+  /// Calls `handler` once, on the loop's next turn or `delay` milliseconds later, whatever happens.
+  package func soon(after delay: UInt64 = 0, _ handler: @escaping () -> Void) {
     let box = EventSource(handler)
-    try Errno.checkNegative(
-      sd_event_add_defer(
-        raw, &box.raw, { _, userdata in EventSource.fire(userdata) }, box.unretained))
-    return box
+    let kept = Unmanaged.passRetained(box)
+    let code = sd_event_add_time_relative(
+      raw, &box.raw, clockid_t(CLOCK_BOOTTIME), delay * 1000, 1000,
+      { _, _, userdata in
+        Unmanaged<EventSource>.fromOpaque(userdata!).takeRetainedValue().handler()
+        return 0
+      }, kept.toOpaque())
+    // Only without memory; then there is no going on.
+    precondition(code >= 0, "sd_event_add_time_relative: \(Errno(-code))")
   }
 
   /// Calls `handler` for a signal, which is blocked here: call before any thread starts.
@@ -72,7 +77,7 @@ package final class EventLoop {
 /// Keeps a handler registered for as long as it lives.
 package final class EventSource {
   fileprivate var raw: OpaquePointer?
-  private let handler: () -> Void
+  fileprivate let handler: () -> Void
 
   fileprivate init(_ handler: @escaping () -> Void) { self.handler = handler }
 

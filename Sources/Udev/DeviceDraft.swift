@@ -1,7 +1,7 @@
 // From udev's words to a `DeviceDescription`: what is read where, and why there.
 
-internal import DRM
 internal import Glibc
+internal import Kernel
 internal import Linux
 internal import Placement
 

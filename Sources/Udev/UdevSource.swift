@@ -1,7 +1,6 @@
 // The machine's DRM devices, from udev and sysfs alone: no node is opened, nothing is woken.
 
 internal import CUdev
-internal import DRM
 internal import Glibc
 package import Kernel
 package import Linux

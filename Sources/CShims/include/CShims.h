@@ -11,11 +11,17 @@
  * AT_STATX_DONT_SYNC): a FUSE server can't stall the caller. 0, or -1 and errno. */
 int primed_identity(int fd, dev_t *device, ino_t *inode);
 
+/* Opened with O_PATH: names a file, gives no access to it. */
+bool primed_is_path_only(int fd);
+
 /* Nanoseconds of CLOCK_BOOTTIME. */
 uint64_t primed_boottime_ns(void);
 
 /* eventfd(2), close-on-exec; `semaphore`: a read takes 1, else it takes all and never blocks. */
 int primed_eventfd(bool semaphore);
+
+/* pipe2(2), close-on-exec, never blocking. */
+int primed_pipe(int *reading, int *writing);
 
 /* A memfd; sealed against shrinking if `sealed`, as udmabuf wants it. -1 and errno. */
 int primed_memfd(const char *name, uint64_t size, bool sealed);

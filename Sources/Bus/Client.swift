@@ -1,0 +1,289 @@
+// The asking side, for primectl: blocking calls, answers in plain values.
+
+internal import CSystemd
+internal import Glibc
+package import Linux
+package import Placement
+
+/// A value of the types that the contract uses.
+package enum BusValue: Equatable, Sendable {
+  case string(String)
+  case strings([String])
+  case number(UInt64)
+  case bool(Bool)
+  /// `a(tus)`: the `devices` of an explanation.
+  case lines([Explanation.Line])
+  /// `a{st}`
+  case counters([(name: String, value: UInt64)])
+
+  package static func == (a: Self, b: Self) -> Bool {
+    switch (a, b) {
+    case (.string(let x), .string(let y)): x == y
+    case (.strings(let x), .strings(let y)): x == y
+    case (.number(let x), .number(let y)): x == y
+    case (.bool(let x), .bool(let y)): x == y
+    case (.lines(let x), .lines(let y)): x == y
+    case (.counters(let x), .counters(let y)): x.elementsEqual(y, by: ==)
+    default: false
+    }
+  }
+}
+
+/// An answer of `Place` as it came.
+package struct PlaceReply: Sendable {
+  package var device: DeviceNumber
+  package var access: Access
+  package var confidence: Confidence
+  package var buffer: UInt64
+  package var generation: UInt64
+  package var details: [String: BusValue]
+}
+
+/// What went wrong, in the service's or the bus's words.
+package struct CallError: Error, CustomStringConvertible {
+  package var name: String
+  package var message: String
+  package var description: String {
+    switch name {
+    case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner":
+      "primed is not running; start it: systemctl start primed"
+    default: message.isEmpty ? name : message
+    }
+  }
+}
+
+package final class BrokerClient {
+  private let bus: OpaquePointer
+
+  package init(_ choice: BusChoice) throws(Errno) { bus = try openBus(choice) }
+  deinit { sd_bus_flush_close_unref(bus) }
+
+  // MARK: Calls
+
+  /// Properties of every device object, in the order of their paths.
+  package func devices() throws -> [[String: BusValue]] {
+    let reply = try call(Names.path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") {
+      _ throws(Errno) in
+    }
+    let m = reply.message
+    var found: [(path: String, properties: [String: BusValue])] = []
+    _ = try m.enter("a", "{oa{sa{sv}}}")
+    while try m.enter("e", "oa{sa{sv}}") {
+      let path = try m.readObjectPath()
+      _ = try m.enter("a", "{sa{sv}}")
+      while try m.enter("e", "sa{sv}") {
+        let interface = try m.readString().map { String(cString: $0) }
+        let properties = try m.readDictionary()
+        if interface == Names.device { found.append((path, properties)) }
+        try m.leave()
+      }
+      try m.leave()
+      try m.leave()
+    }
+    return found.sorted { $0.path < $1.path }.map(\.properties)
+  }
+
+  package func brokerProperties() throws -> [String: BusValue] {
+    let reply = try call(Names.path, "org.freedesktop.DBus.Properties", "GetAll") {
+      m throws(Errno) in try m.append(Names.broker)
+    }
+    return try reply.message.readDictionary()
+  }
+
+  /// Borrows `fds`.
+  package func place(_ fds: [Int32], _ hints: [String: BusValue]) throws -> PlaceReply {
+    let reply = try call(Names.path, Names.broker, Names.Method.place) { m throws(Errno) in
+      try m.open("a", "h")
+      for fd in fds { try m.append(fd: fd) }
+      try m.close()
+      try m.append(hints: hints)
+    }
+    let m = reply.message
+    return PlaceReply(
+      device: DeviceNumber(try m.readUInt64()),
+      access: Access(rawValue: try m.readUInt32()) ?? .unknown,
+      confidence: Confidence(rawValue: try m.readUInt32()) ?? .guess,
+      buffer: try m.readUInt64(), generation: try m.readUInt64(),
+      details: try m.readDictionary())
+  }
+
+  /// The guard; the device stays released until it and its copies are closed. May ask for a password.
+  package func release(_ device: DeviceNumber, why: String) throws -> OwnedGuard {
+    let reply = try call(Names.path, Names.broker, Names.Method.releaseDevice, interactive: true) {
+      m throws(Errno) in
+      try m.append(device)
+      try m.append(why)
+    }
+    guard let fd = try reply.message.readFD() else { throw Errno(EBADMSG) }
+    return OwnedGuard(try OwnedFD.duplicate(fd))
+  }
+
+  // MARK: Signals
+
+  /// Calls `handler` with every signal of the service, for ever.
+  package func monitor(_ handler: @escaping (_ path: String, _ signal: String) -> Void) throws {
+    final class Box {
+      let handler: (String, String) -> Void
+      init(_ handler: @escaping (String, String) -> Void) { self.handler = handler }
+    }
+    let box = Box(handler)
+    try Errno.checkNegative(
+      sd_bus_match_signal(
+        bus, nil, Names.bus, nil, nil, nil,
+        { raw, userdata, _ in
+          let box = Unmanaged<AnyObject>.fromOpaque(userdata!).takeUnretainedValue() as! Box
+          let m = Message(raw: raw!)
+          box.handler(
+            String(cString: sd_bus_message_get_path(m.raw)),
+            String(cString: sd_bus_message_get_member(m.raw)))
+          return 0
+        }, Unmanaged.passUnretained(box as AnyObject).toOpaque()))
+    while true {
+      while try Errno.checkNegative(sd_bus_process(bus, nil)) > 0 {}
+      try Errno.checkNegative(sd_bus_wait(bus, UInt64.max))
+    }
+  }
+
+  private func call(
+    _ path: String, _ interface: String, _ method: String, interactive: Bool = false,
+    _ write: (Message) throws(Errno) -> Void
+  ) throws -> OwnedMessage {
+    var raw: OpaquePointer?
+    try Errno.checkNegative(
+      sd_bus_message_new_method_call(bus, &raw, Names.bus, path, interface, method))
+    let request = OwnedMessage(taking: raw!)
+    try write(request.message)
+    if interactive { sd_bus_message_set_allow_interactive_authorization(raw, 1) }
+    var error = sd_bus_error()
+    defer { sd_bus_error_free(&error) }
+    var reply: OpaquePointer?
+    guard sd_bus_call(bus, request.message.raw, interactive ? UInt64.max : 0, &error, &reply) >= 0
+    else {
+      throw CallError(
+        name: error.name.map { String(cString: $0) } ?? "",
+        message: error.message.map { String(cString: $0) } ?? "")
+    }
+    return OwnedMessage(taking: reply!)
+  }
+}
+
+extension Message {
+  fileprivate func readObjectPath() throws(Errno) -> String {
+    var path: UnsafePointer<CChar>?
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, CChar(UInt8(ascii: "o")), &path))
+    return String(cString: path!)
+  }
+
+  /// `a{sv}`; values of types that the contract does not use are left out.
+  fileprivate func readDictionary() throws(Errno) -> [String: BusValue] {
+    var all: [String: BusValue] = [:]
+    _ = try enter("a", "{sv}")
+    while try enter("e", "sv") {
+      guard let key = try readString(), let type = try variantContents() else {
+        throw Errno(EBADMSG)
+      }
+      let name = String(cString: key)
+      if let value = try readVariant(String(cString: type)) { all[name] = value }
+      try leave()
+    }
+    try leave()
+    return all
+  }
+
+  private func readVariant(_ type: String) throws(Errno) -> BusValue? {
+    let value: BusValue
+    switch type {
+    case "s":
+      _ = try enter("v", "s")
+      value = .string(try readString().map { String(cString: $0) } ?? "")
+    case "u":
+      _ = try enter("v", "u")
+      value = .number(UInt64(try readUInt32()))
+    case "t":
+      _ = try enter("v", "t")
+      value = .number(try readUInt64())
+    case "b":
+      _ = try enter("v", "b")
+      value = .bool(try readBool())
+    case "as":
+      _ = try enter("v", "as")
+      value = .strings(try readStrings())
+    case "a(tus)":
+      _ = try enter("v", "a(tus)")
+      value = .lines(try readLines())
+    case "a{st}":
+      _ = try enter("v", "a{st}")
+      value = .counters(try readCounters())
+    default:
+      try skip("v")
+      return nil
+    }
+    try leave()
+    return value
+  }
+
+  private func readStrings() throws(Errno) -> [String] {
+    var list: [String] = []
+    _ = try enter("a", "s")
+    while let word = try readString() { list.append(String(cString: word)) }
+    try leave()
+    return list
+  }
+
+  private func readLines() throws(Errno) -> [Explanation.Line] {
+    var list: [Explanation.Line] = []
+    _ = try enter("a", "(tus)")
+    while try enter("r", "tus") {
+      list.append(
+        Explanation.Line(
+          device: DeviceNumber(try readUInt64()),
+          access: Access(rawValue: try readUInt32()) ?? .unknown,
+          why: try readString().map { String(cString: $0) } ?? ""))
+      try leave()
+    }
+    try leave()
+    return list
+  }
+
+  private func readCounters() throws(Errno) -> [(name: String, value: UInt64)] {
+    var list: [(name: String, value: UInt64)] = []
+    _ = try enter("a", "{st}")
+    while try enter("e", "st") {
+      let name = try readString().map { String(cString: $0) } ?? ""
+      list.append((name, try readUInt64()))
+      try leave()
+    }
+    try leave()
+    return list
+  }
+
+  /// Each hint in the type that the contract gives it; others as strings, which the service ignores.
+  fileprivate func append(hints: [String: BusValue]) throws(Errno) {
+    try open("a", "{sv}")
+    for (key, value) in hints.sorted(by: { $0.key < $1.key }) {
+      try open("e", "sv")
+      try append(key)
+      switch (key, value) {
+      case (Names.Hint.format, .number(let n)), (Names.Hint.client, .number(let n)):
+        try open("v", "u")
+        try append(UInt32(truncatingIfNeeded: n))
+      case (_, .number(let n)):
+        try open("v", "t")
+        try append(n)
+      case (_, .bool(let b)):
+        try open("v", "b")
+        try append(b)
+      case (_, .strings(let list)):
+        try open("v", "as")
+        try append(list)
+      case (_, .string(let text)):
+        try open("v", "s")
+        try append(text)
+      case (_, .lines), (_, .counters): throw Errno(EINVAL)
+      }
+      try close()
+      try close()
+    }
+    try close()
+  }
+}
