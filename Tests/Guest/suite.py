@@ -1,0 +1,78 @@
+"""The host's half of the guest suite: lays out the share, restores the guest once for each group of
+tests, and counts the verdicts.
+
+A group is a file tests/test_GROUP.py; in the guest tests/runner.py runs it and writes verdicts to
+the share as they come, so that those of a guest that dies are not lost.
+"""
+import json
+import shutil
+import sys
+import time
+
+import vm
+
+GROUP_TIMEOUT = 420   # seconds
+BINARIES = ("primed", "primectl")
+
+
+def make_share(directory, project, binaries):
+    """What a user would have: the sources' install files and the programs, and the tests beside them."""
+    for name in ("systemd", "dbus"):
+        shutil.copytree(project / name, directory / name)
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(project / name, directory)
+    shutil.copytree(project / "Tests/Guest/tests", directory / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    (directory / "bin").mkdir()
+    for name in BINARIES:
+        if (binaries / name).exists():   # missing ones fail the tests, in the guest, by name
+            shutil.copy(binaries / name, directory / "bin")
+    return directory
+
+
+def groups(share, words):
+    """(group, word or '') of each restore: all groups, or those that GROUP or GROUP.WORD name."""
+    names = sorted(path.stem.removeprefix("test_") for path in (share / "tests").glob("test_*.py"))
+    if not words:
+        return [(name, "") for name in names]
+    chosen = []
+    for word in words:
+        group, _, rest = word.partition(".")
+        if group not in names:
+            sys.exit(f"guest: no group of tests {group}; there are: {' '.join(names)}")
+        chosen.append((group, rest))
+    return chosen
+
+
+def run(image, share, words):
+    """Runs the tests; returns the exit status: 0 only if all passed and there were any."""
+    passed = failed = 0
+    for group, word in groups(share, words):
+        started = time.monotonic()
+        verdicts = run_group(image, share, group, word)
+        good = sum(verdicts.values())
+        passed, failed = passed + good, failed + len(verdicts) - good
+        print(f"----- {group}: {time.monotonic() - started:.0f} s", flush=True)
+    print(f"{passed} passed, {failed} failed")
+    return 0 if passed and not failed else 1
+
+
+def run_group(image, share, group, word):
+    """{test: passed} of one group, each test that was planned included."""
+    results = share / f"results-{group}"
+    results.unlink(missing_ok=True)
+    try:
+        vm.run(image, share, f"exec python3 -B tests/runner.py {group} {word}", GROUP_TIMEOUT)
+    except vm.GuestDied as death:
+        print(f"guest died: {death}", flush=True)
+    verdicts = {}
+    for line in results.read_text().splitlines() if results.exists() else []:
+        verdicts.update(json.loads(line))
+    for test, verdict in verdicts.items():
+        if verdict is None:
+            print(f"FAIL  {test}: did not run to its end", flush=True)
+    return {test: bool(verdict) for test, verdict in verdicts.items()} or could_not_start(group)
+
+
+def could_not_start(group):
+    print(f"FAIL  {group}: could not start", flush=True)
+    return {group: False}

@@ -1,0 +1,97 @@
+"""Runs one group of tests in the guest:  runner.py GROUP [WORD]
+
+Prints each test's name and verdict, with the traceback and primed's journal when it fails, and
+writes to results-GROUP first the plan ({test: null}, ...) and then each verdict. A skipped test has
+failed: in this guest there is everything that a test may need.
+"""
+import importlib
+import json
+import pathlib
+import subprocess
+import sys
+import time
+import unittest
+
+
+def name_of(test):
+    """group.Class.what_it_shows"""
+    return test.id().removeprefix("test_").replace(".test_", ".")
+
+
+def flatten(suite):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from flatten(item)
+        else:
+            yield item
+
+
+class Verdicts(unittest.TestResult):
+    def __init__(self, results):
+        super().__init__()
+        self.results = results
+
+    def record(self, verdicts):
+        with open(self.results, "a") as file:
+            file.write(json.dumps(verdicts) + "\n")
+
+    def startTest(self, test):
+        super().startTest(test)
+        self.started = time.monotonic()
+        self.troubles = []
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        name = name_of(test)
+        took = time.monotonic() - self.started
+        self.record({name: not self.troubles})
+        print(f"{'FAIL' if self.troubles else 'ok  '}  {name} ({took:.1f} s)", flush=True)
+        for trouble in self.troubles:
+            print(indented(trouble), flush=True)
+        if self.troubles:
+            print_journal()
+
+    def _trouble(self, test, error):
+        text = self._exc_info_to_string(error, test)
+        if hasattr(self, "troubles") and isinstance(test, unittest.TestCase):
+            self.troubles.append(text)
+        else:   # setUpClass: none of its tests will run, and the host counts them
+            print(indented(f"{test}: {text}"), flush=True)
+            print_journal()
+
+    def addError(self, test, err):
+        self._trouble(test, err)
+
+    def addFailure(self, test, err):
+        self._trouble(test, err)
+
+    def addSubTest(self, test, subtest, err):
+        if err is not None:
+            self.troubles.append(f"{subtest}:\n" + self._exc_info_to_string(err, test))
+
+    def addSkip(self, test, reason):
+        self.troubles.append(f"skipped: {reason}")
+
+
+def indented(text):
+    return "".join(f"      {line}\n" for line in text.rstrip().splitlines()).rstrip("\n")
+
+
+def print_journal():
+    journal = subprocess.run(["journalctl", "-b", "--no-pager", "-q", "-o", "short-monotonic", "-n", "60",
+                              "-t", "primed", "-t", "primed-introspect", "-u", "primed.service"],
+                             stdout=subprocess.PIPE, text=True).stdout
+    print(indented("primed's journal:\n" + journal), flush=True)
+
+
+def main():
+    group, word = sys.argv[1], "".join(sys.argv[2:])
+    module = importlib.import_module(f"test_{group}")
+    tests = [test for test in flatten(unittest.defaultTestLoader.loadTestsFromModule(module))
+             if word in name_of(test)]
+    verdicts = Verdicts(pathlib.Path(f"results-{group}"))
+    verdicts.record({name_of(test): None for test in tests})
+    unittest.TestSuite(tests).run(verdicts)
+
+
+main()
