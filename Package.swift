@@ -41,11 +41,13 @@ let package = Package(
     room("Linux", ["CShims", "CSystemd"]),
     room("Kernel", ["Placement", "Linux"]),
     room("DRM", ["Kernel", "Placement", "Linux", "CShims", "CDRM"]),
-    room("Udev", ["Kernel", "Placement", "Linux", "CShims", "CUdev"]),
+    room("Udev", ["DRM", "Kernel", "Placement", "Linux", "CShims", "CUdev"]),
 
     // The query's way, and a machine in a file to play it on.
     room("Engine", ["Kernel", "Placement", "Linux"]),
-    room("Simulation", ["Engine", "Kernel", "Placement", "Linux"]),
+    .target(
+      name: "Simulation", dependencies: ["Engine", "Kernel", "Placement", "Linux", "CShims"],
+      resources: [.embedInCode("Scenarios")], swiftSettings: settings),
 
     // The service.
     room("Bus", ["Kernel", "Placement", "Linux", "CShims", "CSystemd"]),

@@ -1,0 +1,18 @@
+// A scenario's file, read without Foundation.
+
+internal import Glibc
+internal import Linux
+
+/// nil: can't be opened or read. Not more than the JSON reader would take, and a byte, so that it says so.
+func readScenarioFile(_ path: String) -> [UInt8]? {
+  guard let fd = try? OwnedFD(Errno.check(open(path, O_RDONLY | O_CLOEXEC))) else { return nil }
+  var text: [UInt8] = []
+  while text.count <= JSON.sizeLimit {
+    var chunk = [UInt8](repeating: 0, count: 65536)
+    let count = read(fd.rawValue, &chunk, chunk.count)
+    guard count >= 0 else { return nil }
+    if count == 0 { break }
+    text += chunk.prefix(count)
+  }
+  return text
+}

@@ -1,0 +1,212 @@
+// The workers of a simulated machine: take the same care as the real ones (no opening of a sleeping
+// device unless allowed, DROP_MASTER first, everything closed before the answer), but make their
+// calls when the loop says so. Nothing is called back from inside `assess`, `probe` or `release`.
+
+internal import Glibc
+package import Kernel
+internal import Linux
+package import Placement
+
+package final class SimulatedProber: Prober {
+  /// There is work for `runPending`. Called at every call; may come several times.
+  package var onWork: (() -> Void)?
+  private let kernel: SimulatedKernel
+  private let time: any TimeSource
+  private var calls: [Call] = []
+  /// Calls into hung drivers that their askers no longer wait for.
+  private var stuck: [Call] = []
+
+  package init(_ kernel: SimulatedKernel, time: any TimeSource) {
+    self.kernel = kernel
+    self.time = time
+  }
+
+  package func assess(
+    _ device: DeviceDescription, at slot: DeviceSlot, wake: Bool,
+    done: @escaping (AbilityOutcome) -> Void
+  ) {
+    enqueue(Call(slot, device, .assess(wake: wake, done), deadline: time.now + probeDeadline))
+  }
+
+  package func probe(
+    _ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void
+  ) {
+    kernel.watch(task.buffer)
+    enqueue(Call(slot, task.device, .probe(task, done), deadline: time.now + probeDeadline))
+  }
+
+  package func release(_ slot: DeviceSlot, done: @escaping () -> Void) {
+    for call in calls where call.slot == slot { call.cancelled = true }
+    let waitsForHung = (calls + stuck).contains { $0.slot == slot && $0.file != nil }
+    let deadline = waitsForHung ? time.now + probeDeadline : time.now
+    enqueue(Call(slot, nil, .release(done), deadline: deadline))
+  }
+
+  private func enqueue(_ call: Call) {
+    calls.append(call)
+    onWork?()
+  }
+
+  /// Makes every call that can be made now and delivers its outcome, and so on with what that brings.
+  package func runPending() {
+    letGoOfTheGone()
+    enterHungDrivers()
+    while let index = calls.firstIndex(where: isReady) {
+      finish(calls.remove(at: index))
+      enterHungDrivers()
+    }
+  }
+
+  /// When `runPending` has something to do again; nil when nothing is under way.
+  package var nextDue: Milliseconds? {
+    calls.map { isReady($0) ? time.now : $0.deadline }.min()
+  }
+
+  // MARK: inside
+
+  /// One call of primed's, from asking to outcome.
+  private final class Call {
+    enum Work {
+      case assess(wake: Bool, (AbilityOutcome) -> Void)
+      case probe(ProbeTask, (ProbeOutcome) -> Void)
+      case release(() -> Void)
+    }
+    let slot: DeviceSlot
+    let device: DeviceDescription?
+    let work: Work
+    let deadline: Milliseconds
+    var cancelled = false
+    /// Open while the call hangs in the driver.
+    var file: SimulatedFile?
+
+    init(_ slot: DeviceSlot, _ device: DeviceDescription?, _ work: Work, deadline: Milliseconds) {
+      self.slot = slot
+      self.device = device
+      self.work = work
+      self.deadline = deadline
+    }
+
+    var mayWake: Bool {
+      switch work {
+      case .assess(let wake, _): wake
+      case .probe(let task, _): task.wake
+      case .release: false
+      }
+    }
+  }
+
+  private func isReady(_ call: Call) -> Bool {
+    if case .release = call.work { return time.now >= call.deadline }
+    return call.cancelled || !hangs(call) || time.now >= call.deadline
+  }
+
+  /// Sleepers are left alone before their driver could hang.
+  private func hangs(_ call: Call) -> Bool {
+    guard let index = call.device.flatMap(kernel.index(of:)), kernel.devices[index].hung else {
+      return false
+    }
+    return call.mayWake || !kernel.devices[index].suspended
+  }
+
+  /// A hung device's worker makes its first call and does not come back; the others wait behind it.
+  private func enterHungDrivers() {
+    for (position, call) in calls.enumerated() where call.file == nil && hangs(call) && !call.cancelled {
+      let isBusy = (stuck + calls[..<position]).contains { $0.slot == call.slot && $0.file != nil }
+      if !isBusy { call.file = openedNode(of: call) }
+    }
+  }
+
+  private func openedNode(of call: Call) -> SimulatedFile? {
+    guard let index = call.device.flatMap(kernel.index(of:)), let file = try? kernel.open(index)
+    else { return nil }
+    kernel.dropMaster(file)
+    return file
+  }
+
+  /// The driver of a device that was pulled lets its callers go.
+  private func letGoOfTheGone() {
+    stuck.removeAll { call in
+      guard !hangs(call) else { return false }
+      closeNode(of: call)
+      return true
+    }
+  }
+
+  private func closeNode(of call: Call) {
+    if let file = call.file { kernel.close(file) }
+    call.file = nil
+  }
+
+  private func finish(_ call: Call) {
+    let timedOut = !call.cancelled && hangs(call)
+    if call.file != nil, hangs(call) { stuck.append(call) } else { closeNode(of: call) }
+    switch call.work {
+    case .release(let done): done()
+    case .assess(let wake, let done):
+      done(timedOut ? .timedOut : call.cancelled ? .gone : abilities(call.device!, wake: wake))
+    case .probe(let task, let done):
+      done(timedOut ? .timedOut : call.cancelled ? .gone : outcome(of: task))
+    }
+  }
+
+  /// Opens the device's node for as long as `body` runs; not if that would wake it unasked.
+  private func withNode<T>(
+    of device: DeviceDescription, wake: Bool, gone: T, asleep: T, _ body: (SimulatedFile) -> T
+  ) -> T {
+    guard let index = kernel.index(of: device), kernel.devices[index].plugged else { return gone }
+    if kernel.devices[index].suspended && !wake { return asleep }
+    guard let file = try? kernel.open(index) else { return gone }
+    defer { kernel.close(file) }
+    kernel.dropMaster(file)
+    return body(file)
+  }
+
+  private func outcome(of task: ProbeTask) -> ProbeOutcome {
+    withNode(
+      of: task.device, wake: task.wake, gone: ProbeOutcome.gone, asleep: .asleep
+    ) { file in
+      guard let dmabuf = kernel.dmabuf(task.buffer.identity) else { return .refused(errno: EBADF) }
+      return importOnce(dmabuf, task.method, file)
+    }
+  }
+
+  private func importOnce(
+    _ dmabuf: SimulatedDMABuf, _ method: ProbeMethod, _ file: SimulatedFile
+  ) -> ProbeOutcome {
+    do {
+      try kernel.primeImport(dmabuf, into: file, flags: method == .noMoveImport ? noMoveFlag : 0)
+    } catch {
+      let heeds = method == .noMoveImport && kernel.scenario.kernel.noMove != .ignored
+      let wouldMove = heeds && error.code == EINVAL && kernel.scenario.devices[file.device].imports
+      return wouldMove ? .wouldMove : .refused(errno: error.code)
+    }
+    defer { kernel.gemClose(dmabuf, in: file) }
+    return .reached(kernel.record(of: dmabuf, in: file))
+  }
+
+  // MARK: abilities, asked with sacrificial buffers
+
+  private func abilities(_ device: DeviceDescription, wake: Bool) -> AbilityOutcome {
+    withNode(of: device, wake: wake, gone: AbilityOutcome.gone, asleep: .asleep) { file in
+      let plain = sacrifice(.nobody, in: .system)
+      guard accepts(plain, file, flags: 0) else {
+        return .known(DeviceAbilities(noMove: .ignored, imports: false))
+      }
+      let checksFlags = !accepts(plain, file, flags: 1 << 31)
+      let heeds =
+        checksFlags || !accepts(sacrifice(.sacrifice, in: .dedicated), file, flags: noMoveFlag)
+      return .known(DeviceAbilities(noMove: heeds ? .honoured : .ignored, imports: true))
+    }
+  }
+
+  private func sacrifice(_ exporter: SimulatedDMABuf.Exporter, in memory: Memory) -> SimulatedDMABuf {
+    SimulatedDMABuf(
+      identity: BufferIdentity(inode: 1), exporter: exporter, home: memory, residency: memory)
+  }
+
+  private func accepts(_ dmabuf: SimulatedDMABuf, _ file: SimulatedFile, flags: UInt32) -> Bool {
+    guard (try? kernel.primeImport(dmabuf, into: file, flags: flags)) != nil else { return false }
+    kernel.gemClose(dmabuf, in: file)
+    return true
+  }
+}
