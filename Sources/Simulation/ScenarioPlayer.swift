@@ -99,6 +99,9 @@ package final class ScenarioPlayer {
         ScenarioAnswer(step: index, device: device, answer: answer, explanation: explanation))
       check(answer, from: device, explanation, expect, path)
       checkUse(of: query.planes, on: device, answer, explanation, path)
+      if answer.cached && engine.wantsRefresh(query) {
+        engine.answer(query, holding: held) { _ in }
+      }
     case .failure(let error):
       if expect.error != error.word { fail(path, expect.error ?? "an answer", got: error.word) }
     case nil: fail(path, expect.error ?? "an answer", got: "none")
