@@ -1,7 +1,5 @@
 // Every name of the D-Bus contract, once. PRODUCT.md and dbus/*.xml say what they mean.
 
-import Placement
-
 package enum Names {
   package static let bus = "org.primed.Broker1"
   package static let path = "/org/primed/Broker1"
@@ -36,25 +34,3 @@ package enum Names {
     package static let explain = "explain"
   }
 }
-
-// The contract's words for values.
-
-extension Access {
-  package var word: String {
-    switch self {
-    case .unknown: "unknown"
-    case .native: "native"
-    case .inPlace: "in-place"
-    case .mayMove: "may-move"
-    case .moves: "moves"
-    case .unreachable: "unreachable"
-    }
-  }
-}
-
-extension Confidence { package var word: String { "\(self)" } }
-extension Memory { package var word: String { "\(self)" } }
-extension Power { package var word: String { "\(self)" } }
-extension NoMove { package var word: String { "\(self)" } }
-extension Role { package var word: String { "\(self)" } }
-extension DeviceState { package var word: String { "\(self)" } }

@@ -107,39 +107,3 @@ package struct Expectations: Sendable {
   package var masters: Int?
   package var held: Int?
 }
-
-extension Access {
-  /// The words of scenario files and of the CLI, in the order of the raw values.
-  package var word: String {
-    switch self {
-    case .unknown: "unknown"
-    case .native: "native"
-    case .inPlace: "in-place"
-    case .mayMove: "may-move"
-    case .moves: "moves"
-    case .unreachable: "unreachable"
-    }
-  }
-}
-
-extension Confidence {
-  package static let allCases: [Confidence] = [.guess, .state, .stable, .intent]
-  package var word: String {
-    switch self {
-    case .guess: "guess"
-    case .state: "state"
-    case .stable: "stable"
-    case .intent: "intent"
-    }
-  }
-}
-
-extension Memory {
-  package var word: String {
-    switch self {
-    case .unknown: "unknown"
-    case .dedicated: "dedicated"
-    case .system: "system"
-    }
-  }
-}

@@ -9,11 +9,16 @@ struct Primectl: ParsableCommand {
     abstract: "Ask primed on which device a DMA-BUF should be used, and try out what it would say.",
     discussion: """
       Examples:
+        primectl devices
+        primectl place --device renderD129 --memory vram
         primectl scenario list
         primectl scenario run --all
         primectl scenario show hybrid-laptop > mine.json
         primectl scenario run --verbose mine.json
       """,
     version: "0.1.0",
-    subcommands: [ScenarioCommand.self])
+    subcommands: [
+      DevicesCommand.self, PlaceCommand.self, StatusCommand.self, MonitorCommand.self,
+      ReleaseCommand.self, HoldersCommand.self, ScenarioCommand.self,
+    ])
 }

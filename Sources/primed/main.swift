@@ -1,1 +1,7 @@
-print("primed")
+// primed: the daemon.
+
+import Broker
+import Glibc
+import Linux
+
+exit(start(Array(CommandLine.arguments.dropFirst())))

@@ -1,0 +1,138 @@
+// The daemon's life: put together, announce, run, end.
+
+internal import Bus
+internal import DRM
+internal import Engine
+internal import Glibc
+internal import Kernel
+internal import Linux
+internal import Placement
+internal import Simulation
+internal import Udev
+
+package struct DaemonOptions: Sendable {
+  package var bus = "system"
+  /// A scenario file, or the name of a built-in one; nil: this machine.
+  package var simulate: String?
+  package var cachedBuffers = 16_384
+  package init() {}
+}
+
+package struct StartError: Error, CustomStringConvertible {
+  package var description: String
+}
+
+package final class Daemon {
+  private let loop: EventLoop
+  private let engine: QueryEngine
+  private let service: Service
+  private let connection: BusConnection
+  private var objects: [DeviceSlot: DeviceObject] = [:]
+  private var sources: [EventSource] = []
+  /// Keeps what stands behind the engine.
+  private let machine: Machine
+
+  package init(_ options: DaemonOptions) throws(StartError) {
+    do throws(Errno) { loop = try EventLoop() } catch {
+      throw StartError(description: "no event loop: \(error)")
+    }
+    machine = try Machine(options, loop)
+    var settings = EngineSettings()
+    settings.cachedBuffers = options.cachedBuffers
+    engine = QueryEngine(
+      devices: machine.devices, reader: machine.reader, prober: machine.prober,
+      time: machine.time, settings: settings)
+    service = Service(
+      engine: engine, reader: machine.reader, loop: loop, evidence: machine.evidence)
+    guard let choice = BusChoice(options.bus) else {
+      throw StartError(
+        description: "--bus \(options.bus): give `system`, `session` or a D-Bus address")
+    }
+    do throws(Errno) {
+      connection = try BusConnection(choice, on: loop, serving: service)
+    } catch {
+      throw StartError(description: "no connection to the bus \(options.bus): \(error)")
+    }
+    service.connection = connection
+    connection.onLeft = { [service] in service.left($0) }
+    machine.lend(engine)
+  }
+
+  /// Runs until SIGTERM or SIGINT, or until the bus is lost. Returns the exit code.
+  package func run() throws(StartError) -> Int32 {
+    do throws(Errno) {
+      try handleSignals()
+      show()
+      try engine.start()
+    } catch {
+      throw StartError(description: "can't watch the devices: \(error)")
+    }
+    do throws(Errno) { try connection.takeName() } catch {
+      throw StartError(description: "can't own the bus name \(Names.bus): \(error)")
+    }
+    loop.keepWatchdogFed()
+    announce()
+    do throws(Errno) { return try loop.run() } catch {
+      throw StartError(description: "the event loop failed: \(error)")
+    }
+  }
+
+  private func handleSignals() throws(Errno) {
+    for signal in [SIGTERM, SIGINT] {
+      sources.append(
+        try loop.onSignal(signal) { [unowned self] in
+          Notify.state("STOPPING=1")
+          loop.exit(0)
+        })
+    }
+    sources.append(
+      try loop.onSignal(SIGHUP) { [unowned self] in
+        Notify.state("RELOADING=1\nMONOTONIC_USEC=\(Notify.monotonicMicroseconds)")
+        engine.rescan()
+        announce()
+      })
+  }
+
+  /// Keeps the objects on the bus in step with the registry.
+  private func show() {
+    engine.onDeviceChange = { [unowned self] change in apply(change) }
+    engine.onInvalidated = { [unowned self] generation, devices in
+      connection.propertiesChanged(["Generation", "PrimaryDevice", "NoMove"])
+      connection.placementsInvalidated(generation, devices)
+    }
+  }
+
+  private func apply(_ change: DeviceChange) {
+    let view = change.device
+    let name = view.description.node?.path ?? view.description.stableID
+    let field: [(name: StaticString, value: String)] = [("DEVICE", view.description.stableID)]
+    switch change.kind {
+    case .added:
+      Log.write(.info, "\(name) is there: \(view.description.driver)", field)
+      do throws(Errno) {
+        objects[view.slot] = try connection.addDevice(DeviceProperties(view))
+      } catch {
+        Log.write(.err, "can't show \(name) on the bus: \(error)", field)
+      }
+    case .changed:
+      objects[view.slot]?.update(DeviceProperties(view))
+    case .removed:
+      Log.write(.info, "\(name) is gone", field)
+      objects[view.slot] = nil
+    }
+    if change.kind != .changed { announce() }
+  }
+
+  private func announce() {
+    let n = engine.devices.count
+    Notify.state("READY=1\nSTATUS=\(n) DRM device\(n == 1 ? "" : "s")")
+  }
+}
+
+extension DeviceProperties {
+  fileprivate init(_ view: DeviceView) {
+    self.init(
+      description: view.description, state: view.state, noMove: view.noMove,
+      imports: view.imports, isPrimary: view.isPrimary)
+  }
+}

@@ -1,0 +1,49 @@
+// Release guards: a device stays released for as long as any copy of the caller's fd is open.
+
+internal import Bus
+internal import CShims
+internal import Glibc
+internal import Linux
+internal import Placement
+
+/// A pipe a guard: the caller holds the writing end, we see the hang-up of its last copy.
+final class Guards {
+  private final class Entry {
+    let end: OwnedFD
+    var source: EventSource?
+    init(_ end: consuming OwnedFD) { self.end = end }
+
+    /// What a caller writes into its guard says nothing; only the end of file does.
+    func isClosed() -> Bool {
+      var ignored: UInt64 = 0
+      while true {
+        let n = read(end.rawValue, &ignored, 8)
+        if n == 0 { return true }
+        if n < 0 { return errno != EAGAIN }
+      }
+    }
+  }
+  private let loop: EventLoop
+  private var entries: [DeviceNumber: Entry] = [:]
+
+  init(loop: EventLoop) { self.loop = loop }
+
+  func isHeld(_ device: DeviceNumber) -> Bool { entries[device] != nil }
+
+  /// `onGone` is called once, when the last copy of the returned end is closed.
+  func make(
+    for device: DeviceNumber, onGone: @escaping () -> Void
+  ) throws(Errno) -> OwnedGuard {
+    var (reading, writing): (Int32, Int32) = (-1, -1)
+    try Errno.check(primed_pipe(&reading, &writing))
+    let hold = OwnedGuard(OwnedFD(writing))
+    let entry = Entry(OwnedFD(reading))
+    entry.source = try loop.onReadable(reading) { [unowned self, unowned entry] in
+      guard entry.isClosed() else { return }
+      entries[device] = nil
+      onGone()
+    }
+    entries[device] = entry
+    return hold
+  }
+}

@@ -1,0 +1,82 @@
+// What stands behind the engine: this machine's kernel, or one in a file.
+
+internal import DRM
+internal import Engine
+internal import Kernel
+internal import Linux
+internal import Placement
+internal import Simulation
+internal import Udev
+
+/// The four ports of an engine, and what keeps them going.
+final class Machine {
+  let devices: any DeviceSource
+  let reader: any BufferReader
+  let prober: any Prober
+  let time: any TimeSource
+  /// The sources of evidence that this machine has, strongest first.
+  let evidence: [String]
+  /// Tells the prober which devices there are, once the engine knows.
+  let lend: (QueryEngine) -> Void
+
+  convenience init(_ options: DaemonOptions, _ loop: EventLoop) throws(StartError) {
+    if let name = options.simulate {
+      try self.init(simulating: name, loop)
+    } else {
+      try self.init(real: loop)
+    }
+  }
+
+  private init(real loop: EventLoop) throws(StartError) {
+    do throws(Errno) {
+      let workers = try ProbeWorkers(loop: loop)
+      devices = try UdevSource(loop: loop)
+      prober = workers
+      lend = { engine in
+        workers.devices = { [unowned engine] in
+          engine.devices.filter { $0.state == .ready && !$0.description.ignored }
+            .map { ($0.slot, $0.description) }
+        }
+      }
+    } catch {
+      throw StartError(description: "can't reach udev: \(error)")
+    }
+    reader = DMABufReader()
+    time = BootClock()
+    evidence = ["declared", "driver-record", "no-move-import", "safe-import", "passive"]
+  }
+
+  private init(simulating name: String, _ loop: EventLoop) throws(StartError) {
+    let scenario: Scenario
+    do throws(ScenarioError) { scenario = try Scenario(named: name) } catch {
+      throw StartError(description: "--simulate \(name): \(error)")
+    }
+    let kernel = SimulatedKernel(scenario)
+    let clock = BootClock()
+    let simulated = SimulatedProber(kernel, time: clock)
+    simulated.onWork = { [unowned simulated] in
+      loop.soon { Self.runPending(simulated, clock, loop) }
+    }
+    devices = kernel
+    reader = kernel
+    prober = simulated
+    time = clock
+    lend = { _ in }
+    evidence =
+      ["declared", "driver-record"] + (scenario.kernel.introspection ? ["introspection"] : [])
+      + ["no-move-import", "safe-import", "passive"]
+  }
+
+  /// A simulated driver may hang: what is left is due at its deadline.
+  private static func runPending(
+    _ prober: SimulatedProber, _ clock: BootClock, _ loop: EventLoop
+  ) {
+    prober.runPending()
+    guard let due = prober.nextDue else { return }
+    loop.soon(after: due > clock.now ? due - clock.now : 0) { runPending(prober, clock, loop) }
+  }
+}
+
+private final class BootClock: TimeSource {
+  var now: Milliseconds { bootMilliseconds() }
+}

@@ -1,0 +1,60 @@
+// Asking with a buffer of our own in dedicated memory whether bit 0 alone is heeded: for kernels that
+// know NO_MOVE and don't check undefined bits (KERNEL.md, "Is the flag honoured?").
+
+internal import DRM
+internal import Kernel
+internal import Linux
+internal import Placement
+
+extension ProbeWorkers {
+  /// `unknown` where no awake device can give a buffer, or nobody can try it.
+  func askWithSacrifice(
+    _ device: DeviceDescription, _ slot: DeviceSlot, done: @escaping (NoMove) -> Void
+  ) {
+    let core = importsThroughCore(driver: device.driver)
+    if core, coreNoMove != .unknown { return done(coreNoMove) }
+    guard let (giver, trier) = choosePair(for: device, slot) else { return done(.unknown) }
+    makeSacrifice(giver) { [self] sacrifice in
+      guard let sacrifice else { return done(.unknown) }
+      run(trier.slot, trier.device, work: trier.device, { node, device in
+        .heeds(node.use(device) { $0.heedsNoMove(sacrifice: sacrifice.fd) })
+      }) { [self] result in
+        guard case .heeds(.success(let noMove)) = result else { return done(.unknown) }
+        if core { coreNoMove = noMove }
+        done(noMove)
+      }
+    }
+  }
+
+  private typealias Choice = (slot: DeviceSlot, device: DeviceDescription)
+
+  /// A giver with memory of its own and another device to try its buffer: the one that is asked about,
+  /// or, where that is the only giver, one that imports through the same code.
+  private func choosePair(
+    for device: DeviceDescription, _ slot: DeviceSlot
+  ) -> (giver: Choice, trier: Choice)? {
+    let awake = devices().filter { runtimePower(sysfsPath: $0.device.sysfsPath) != .suspended }
+    let givers = awake.filter { $0.device.dedicatedMemory > 0 && canSacrifice(driver: $0.device.driver) }
+    if let giver = givers.first(where: { $0.slot != slot }) { return (giver, (slot, device)) }
+    guard let giver = givers.first, importsThroughCore(driver: device.driver) else { return nil }
+    let triers = awake.filter {
+      $0.slot != slot && $0.device.render != nil && importsThroughCore(driver: $0.device.driver)
+    }
+    // A device of no hardware is disturbed least.
+    return (triers.first { $0.device.role == .software } ?? triers.first).map { (giver, $0) }
+  }
+
+  private func makeSacrifice(_ giver: Choice, done: @escaping (Sacrifice?) -> Void) {
+    run(giver.slot, giver.device, work: giver.device, { node, device in
+      let made = node.use(device) { node -> Sacrifice? in
+        do throws(Errno) {
+          return Sacrifice(try node.allocate(size: 4096, in: .dedicated))
+        } catch { return nil }
+      }
+      return .sacrifice((try? made.get()) ?? nil)
+    }) { result in
+      guard case .sacrifice(let sacrifice) = result else { return done(nil) }
+      done(sacrifice)
+    }
+  }
+}
