@@ -96,8 +96,7 @@ final class DeviceKeeper {
 
   /// Calls `done` once every device that may be asked has said what it can do.
   func assess(wake: Bool, done: @escaping () -> Void) {
-    var open = table.ready.intersection(table.unassessed)
-    if !wake { open = open.intersection(table.awake) }
+    let open = table.toAssess(wake: wake)
     let pending = Countdown(open.count + 1, done)
     for slot in open { assess(slot, wake: wake, done: pending.step) }
     pending.step()

@@ -53,9 +53,7 @@ final class PendingLook {
   /// Someone joined who wants it to count as a look of its own.
   func join(_ hints: Hints) { fresh = fresh || hints.fresh }
 
-  func start() {
-    keeper.assess(wake: wake) { self.nextRound() }
-  }
+  func start() { nextRound() }
 
   /// Another device has this slot now, or none.
   func scrub(_ slot: DeviceSlot) {
@@ -63,7 +61,9 @@ final class PendingLook {
     evidence.scrub(slot)
   }
 
-  private func nextRound() {
+  private func nextRound() { keeper.assess(wake: wake) { self.ask() } }
+
+  private func ask() {
     let devices = keeper.table
     var exporters = evidence
     look.narrow(&exporters, among: devices)

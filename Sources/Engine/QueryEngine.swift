@@ -182,29 +182,24 @@ package final class QueryEngine {
   private func mustLook(at record: Int, _ hints: Hints, _ now: Milliseconds) -> Bool {
     let facts = cache[record]
     if facts.isDue(at: now) { return true }
-    if hints.wake && !unasked(facts, wake: true).isEmpty { return true }
+    let devices = keeper.table
+    if hints.wake && !ProbePlan.unasked(facts, among: devices, wake: true).isEmpty { return true }
     guard facts.epoch != epoch else { return false }
-    let unasked = unasked(facts, wake: false)
+    let unasked = ProbePlan.unasked(facts, among: devices, wake: false)
     if unasked.isEmpty {
       cache[record].epoch = epoch
       return false
     }
     return [hints.samplingDevice, hints.targetDevice, hints.primaryDevice].contains {
-      keeper.table.slot(of: $0).map(unasked.contains) ?? false
+      devices.slot(of: $0).map(unasked.contains) ?? false
     }
   }
 
   private func mayRefresh(_ record: Int, _ now: Milliseconds) -> Bool {
     let facts = cache[record]
-    return facts.isStale(at: now) || facts.epoch != epoch && !unasked(facts, wake: false).isEmpty
-  }
-
-  /// Devices that may be asked but were not: they have come, or woken, since.
-  private func unasked(_ facts: BufferFacts, wake: Bool) -> DeviceSet {
-    ProbePlan(
-      exporters: facts.exporters.candidates, among: keeper.table, asked: facts.asked,
-      intentionKnown: facts.confidence == .intent, wake: wake
-    ).all
+    if facts.isStale(at: now) { return true }
+    return facts.epoch != epoch
+      && !ProbePlan.unasked(facts, among: keeper.table, wake: false).isEmpty
   }
 
   private var epoch: UInt32 { UInt32(truncatingIfNeeded: generation) }
@@ -269,7 +264,10 @@ package final class QueryEngine {
     facts.epoch = epoch
     cache.store(facts, of: buffer)
     if let key = look.siblings { siblings.learn(facts, from: key) }
-    if let before, !before.decidesAs(facts) { onRefreshed?(buffer) }
+    if let before, !before.decidesAs(facts) {
+      // After the replies to those who asked for this very look.
+      look.wait { [unowned self] in self.onRefreshed?(buffer) }
+    }
   }
 
   // MARK: Hints

@@ -87,7 +87,7 @@ extension BufferFacts {
     } else if before.asked.isEmpty && before.seen.isEmpty {
       (confidence, interval, looked) = (.state, Recheck.first, now)
     } else if fresh || before.settled || before.isDue(at: now) {
-      weigh(against: before)
+      weigh(against: before, among: devices)
       looked = now
     }
   }
@@ -129,12 +129,16 @@ extension BufferFacts {
   }
 
   /// State or stable, by whether the looks agree and since when.
-  private mutating func weigh(against before: BufferFacts) {
+  private mutating func weigh(against before: BufferFacts, among devices: DeviceTable) {
+    // A sleeping exporter keeps nothing in its own memory: such looks agree on an eviction.
+    let mayBeEvicted = !exporters.candidates.devices.subtracting(devices.awake).isEmpty
     if !refused.isEmpty || seen.contains(.dedicated) {
       // Narrowed by this look or confirmed by it: no eviction can have looked like this.
       (confidence, interval) = (.stable, 0)
     } else if reachedAlways != before.reachedAlways || failing != before.failing {
       (confidence, interval) = (.state, Recheck.first)
+    } else if mayBeEvicted {
+      (confidence, interval) = (.state, min(max(before.interval * 2, Recheck.first), Recheck.last))
     } else if before.settled || before.interval >= Recheck.last {
       (confidence, interval) = (.stable, 0)
       if seen == .system { home = .system }

@@ -29,11 +29,14 @@ package final class DeviceTable: Sendable {
   package let honoured: DeviceSet
   /// Not yet asked what they can do.
   package let unassessed: DeviceSet
+  package let exporting: DeviceSet
   /// Exports show `drm`.
   package let drmNamed: DeviceSet
   /// Buffers can only lie in system memory.
   package let systemOnly: DeviceSet
   package let keepsRecord: DeviceSet
+  /// Use each other's system memory where it lies.
+  package let sharesSystemMemory: DeviceSet
   /// Attaching to their buffers wakes them.
   package let wakesAtAttach: DeviceSet
   /// primed's own choice of the primary device.
@@ -77,11 +80,13 @@ package final class DeviceTable: Sendable {
     dedicated = those { $0.description.dedicatedMemory > 0 }
     honoured = those { $0.noMove == .honoured }
     unassessed = those { !$0.assessed }
-    drmNamed = those { driver($0).exporterName == nil }
+    exporting = those { $0.description.exports && !driver($0).neverExports }
+    drmNamed = those { driver($0).exporterName == nil }.intersection(exporting)
     systemOnly = those {
       pairs.systemOnly(driver($0), kernel: kernel) || $0.description.isIntelIntegrated
     }
     keepsRecord = those { driver($0).keepsRecord }
+    sharesSystemMemory = those { driver($0).sharesSystemMemory }
     wakesAtAttach = those { driver($0) == .xe }
 
     drivers = entries.map { $0.map(driver) ?? .other }

@@ -4,7 +4,7 @@
 /// assumed.
 package enum Driver: UInt8, Sendable, CaseIterable {
   case other
-  case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx, qxl
+  case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx, qxl, bochs
   case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
   case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson, sun4i
   case omapdrm, tegra, armada
@@ -15,7 +15,7 @@ package enum Driver: UInt8, Sendable, CaseIterable {
   private static let names: [String: Driver] = [
     "i915": .i915, "xe": .xe, "amdgpu": .amdgpu, "radeon": .radeon, "nouveau": .nouveau,
     "nvidia": .nvidia, "nvidia-drm": .nvidia, "nvidia_drm": .nvidia, "vmwgfx": .vmwgfx,
-    "qxl": .qxl, "virtio_gpu": .virtioGPU, "virtio-gpu": .virtioGPU, "virtio-pci": .virtioGPU,
+    "qxl": .qxl, "bochs-drm": .bochs, "bochs": .bochs, "virtio_gpu": .virtioGPU, "virtio-gpu": .virtioGPU, "virtio-pci": .virtioGPU,
     "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "udl": .udl,
     "gud": .gud, "simpledrm": .simpledrm, "simple-framebuffer": .simpledrm, "asahi": .asahi,
     "apple-drm": .appleDRM, "apple": .appleDRM, "panfrost": .panfrost, "panthor": .panthor,
@@ -55,6 +55,18 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     case .vc4, .v3d: 0x07
     case .asahi: 0x0c
     default: nil
+    }
+  }
+
+  /// Exports to nobody, so that no dma-buf is its own (KERNEL.md: ENOSYS in the guest).
+  package var neverExports: Bool { self == .bochs || self == .qxl }
+
+  /// Uses other devices' system memory where it lies, and lets others use its own (KERNEL.md: seen in
+  /// the guest for radeon, vgem, vkms and cirrus; the others by their source).
+  package var sharesSystemMemory: Bool {
+    switch self {
+    case .i915, .xe, .amdgpu, .radeon, .nouveau, .vgem, .vkms, .cirrus: true
+    default: false
     }
   }
 

@@ -70,7 +70,7 @@ package struct ExporterEvidence: Sendable, Equatable {
 
 extension DeviceTable {
   /// Before anything is known.
-  package var anyExporter: ExporterSet { ExporterSet(present, beyond: [.noDevice, .gone]) }
+  package var anyExporter: ExporterSet { ExporterSet(exporting, beyond: [.noDevice, .gone]) }
 
   /// Those that show this exporter name; nil: it says nothing.
   package func exporters(named name: ExporterName) -> ExporterSet? {
@@ -80,7 +80,7 @@ extension DeviceTable {
     case .drm:
       // An accelerator (/dev/accel) may show `drm` too. Those that the kernel has belong here, as
       // devices that export, once udev reports them.
-      let gone = goneDrivers.contains { $0.exporterName == nil }
+      let gone = goneDrivers.contains { $0.exporterName == nil } || drmNamed.isEmpty
       return ExporterSet(drmNamed, beyond: gone ? .gone : [])
     case .named(let name):
       guard let driver = Driver.exporting(as: name) else {

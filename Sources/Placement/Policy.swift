@@ -122,9 +122,19 @@ private struct PlaneView {
     failing = facts.failing
     if let exporter { failing = failing.union(devices.hanging(with: exporter)) }
     native = exporter.map { DeviceSet($0) } ?? DeviceSet()
-    inPlace = facts.reachedAlways.subtracting(native)
+    inPlace = facts.reachedAlways
     staysPut = devices.onlySystem(facts.exporters.candidates)
+    inPlace = inPlace.union(sharing(facts, devices)).subtracting(native)
     dropWhatMayHang(exporters, devices)
+  }
+
+  /// Devices that could not be asked, but are known to use the exporter's system memory as it lies,
+  /// where the exporter itself says that the buffer belongs there.
+  private func sharing(_ facts: BufferFacts, _ devices: DeviceTable) -> DeviceSet {
+    guard facts.home == .system, facts.homeIsCertain, let exporter,
+      devices.sharesSystemMemory.contains(exporter)
+    else { return DeviceSet() }
+    return devices.sharesSystemMemory.subtracting(facts.asked)
   }
 
   /// A device that hangs if one of the possible exporters is the true one isn't "as good" as a device

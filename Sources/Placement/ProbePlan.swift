@@ -13,6 +13,17 @@ package struct ProbePlan: Sendable, Equatable {
   package var all: DeviceSet { noMove.union(safe) }
   package var isEmpty: Bool { all.isEmpty }
 
+  /// Devices that a new look could ask and that the looks before did not: they came, or woke, since.
+  package static func unasked(
+    _ facts: BufferFacts, among devices: DeviceTable, wake: Bool
+  ) -> DeviceSet {
+    let plan = ProbePlan(
+      exporters: facts.exporters.candidates, among: devices, asked: facts.asked,
+      intentionKnown: facts.confidence == .intent, wake: wake)
+    let new = devices.toAssess(wake: wake).subtracting(facts.asked)
+    return plan.all.union(new)
+  }
+
   /// - Parameters:
   ///   - exporters: who may have exported the buffer, by evidence of the kernel's own.
   ///   - asked: devices asked in this look already.
@@ -23,6 +34,7 @@ package struct ProbePlan: Sendable, Equatable {
     wake: Bool
   ) {
     var open = devices.ready.intersection(devices.importing).subtracting(asked)
+      .subtracting(devices.unassessed)
     if !wake { open = open.intersection(devices.awake) }
     if let exporter = exporters.certain, mayNotAttach(exporters, devices, wake) {
       open = open.intersection(DeviceSet(exporter))
@@ -37,6 +49,14 @@ package struct ProbePlan: Sendable, Equatable {
     {
       safe.insert(slot)
     }
+  }
+}
+
+extension DeviceTable {
+  /// Must say what they can do before they are asked about a buffer.
+  package func toAssess(wake: Bool) -> DeviceSet {
+    let open = ready.intersection(importing).intersection(unassessed)
+    return wake ? open : open.intersection(awake)
   }
 }
 

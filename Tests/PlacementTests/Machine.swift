@@ -1,0 +1,134 @@
+// Machines and facts as the tests of this room speak of them: by short names.
+
+@testable import Placement
+
+struct Machine {
+  private(set) var entries: [DeviceEntry?] = []
+  var goneDrivers = DriverSet()
+
+  /// Devices that are awake and were asked what they can do; `edit` says what is different.
+  @discardableResult
+  mutating func add(
+    _ id: String, _ driver: String, dedicated: UInt64 = 0, noMove: NoMove = .honoured,
+    _ edit: (inout DeviceEntry) -> Void = { _ in }
+  ) -> DeviceSlot {
+    let minor = UInt32(entries.count)
+    var device = DeviceDescription(stableID: id, sysfsPath: "/sys/\(id)", driver: driver)
+    device.render = Node(
+      path: "/dev/dri/renderD\(128 + minor)", number: DeviceNumber(major: 226, minor: 128 + minor))
+    device.primary = Node(
+      path: "/dev/dri/card\(minor)", number: DeviceNumber(major: 226, minor: minor))
+    device.dedicatedMemory = dedicated
+    device.power = .active
+    var entry = DeviceEntry(device)
+    entry.noMove = noMove
+    entry.importsSeen = true
+    edit(&entry)
+    entries.append(entry)
+    return DeviceSlot(UInt8(minor))
+  }
+
+  mutating func change(_ id: String, _ edit: (inout DeviceEntry) -> Void) {
+    edit(&entries[Int(self[id].index)]!)
+  }
+
+  /// As when the device went: its slot is empty, its driver remembered.
+  mutating func remove(_ id: String) {
+    let slot = Int(self[id].index)
+    goneDrivers.insert(Driver(name: entries[slot]!.description.driver))
+    entries[slot] = nil
+  }
+
+  var table: DeviceTable { DeviceTable(entries, goneDrivers: goneDrivers) }
+
+  subscript(id: String) -> DeviceSlot {
+    DeviceSlot(UInt8(entries.firstIndex { $0?.description.stableID == id }!))
+  }
+
+  func number(_ id: String) -> DeviceNumber { table.number(of: self[id]) }
+
+  func set(_ ids: [String]) -> DeviceSet {
+    ids.reduce(into: DeviceSet()) { $0.insert(self[$1]) }
+  }
+
+  func names(_ set: DeviceSet) -> [String] {
+    set.compactMap { entries[Int($0.index)]?.description.stableID }.sorted()
+  }
+
+  func name(_ slot: DeviceSlot?) -> String? { slot.flatMap { names(DeviceSet($0)).first } }
+
+  // MARK: Looks and facts
+
+  func look(
+    name: ExporterName = .drm, reached: [String] = [], wouldMove: [String] = [],
+    failing: [String] = [], records: [String: Memory] = [:], introspection: Introspection? = nil
+  ) -> Look {
+    var look = Look()
+    look.name = name
+    look.introspection = introspection
+    for id in reached {
+      look.add(.reached(records[id].map { .preferred($0) } ?? .none), of: self[id])
+    }
+    for id in wouldMove { look.add(.wouldMove, of: self[id]) }
+    for id in failing { look.add(.refused(errno: 19), of: self[id]) }
+    return look
+  }
+
+  func facts(_ looks: Look...) -> BufferFacts { facts(after: looks) }
+
+  /// Looks that are far enough apart for each to count.
+  func facts(after looks: [Look]) -> BufferFacts {
+    let devices = table
+    var facts = BufferFacts(among: devices)
+    for (i, look) in looks.enumerated() {
+      facts.merge(look, among: devices, at: Milliseconds(i) * 10_000)
+    }
+    return facts
+  }
+
+  func introspection(
+    _ id: String?, residency: Memory, preferred: Memory, registered: Bool = true
+  ) -> Introspection {
+    let device = id.flatMap { entries[Int(self[$0].index)]?.description }
+    return Introspection(
+      card: device?.primary?.number ?? .none, render: device?.render?.number ?? .none,
+      registered: registered, residency: residency, preferred: preferred)
+  }
+
+  // MARK: Answers
+
+  func decide(
+    _ planes: BufferFacts..., hints edit: (inout Hints) -> Void = { _ in }
+  ) -> Decision { decide(planes, hints: edit) }
+
+  func decide(_ planes: [BufferFacts], hints edit: (inout Hints) -> Void = { _ in }) -> Decision {
+    var hints = Hints()
+    edit(&hints)
+    let devices = table
+    var situation = Situation(planes[0], hints: hints, among: devices)
+    for plane in planes.dropFirst() { situation.add(plane, hints: hints, among: devices) }
+    return Policy.decide(situation, among: devices)
+  }
+}
+
+extension Machine {
+  /// An i915 without memory of its own that drives the panel, and a GPU beside it.
+  static func laptop(
+    _ driver: String = "amdgpu", noMove: NoMove = .honoured
+  ) -> Machine {
+    var machine = Machine()
+    machine.add("igpu", "i915", noMove: noMove) { $0.description.bootVGA = true }
+    machine.add("dgpu", driver, dedicated: 8 << 30, noMove: noMove)
+    return machine
+  }
+
+  /// Two GPUs with memory of their own that the exporter's name can't tell apart.
+  static func workstation(
+    _ a: String = "amdgpu", _ b: String = "nouveau", noMove: NoMove = .honoured
+  ) -> Machine {
+    var machine = Machine()
+    machine.add("a", a, dedicated: 8 << 30, noMove: noMove) { $0.description.bootVGA = true }
+    machine.add("b", b, dedicated: 8 << 30, noMove: noMove)
+    return machine
+  }
+}

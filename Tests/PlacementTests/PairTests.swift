@@ -1,0 +1,105 @@
+// The pair table: each built-in row, and a user's own.
+
+import Testing
+
+@testable import Placement
+
+@Suite struct PairTests {
+  @Test(arguments: [
+    "vgem", "vkms", "cirrus", "virtio_gpu", "udl", "gud", "simpledrm", "panfrost", "panthor",
+    "lima", "v3d", "asahi", "etnaviv", "vc4", "imx-drm", "meson", "sun4i-drm", "apple-drm",
+  ])
+  func systemMemoryOnly(driver: String) {
+    let row = PairTable().row(exporter: Driver(name: driver), importer: .amdgpu)
+    #expect(row?.neverMoves == true)
+    #expect(row?.attach == .pins)
+    #expect(PairTable().systemOnly(Driver(name: driver)))
+  }
+
+  @Test(arguments: ["i915", "nouveau", "radeon"])
+  func movesAtAttach(driver: String) {
+    let row = PairTable().row(exporter: Driver(name: driver), importer: .vgem)
+    #expect(row?.attach == .moves)
+    #expect(!PairTable().systemOnly(Driver(name: driver)))
+  }
+
+  @Test(arguments: ["amdgpu", "xe"])
+  func movesAtMap(driver: String) {
+    let row = PairTable().row(exporter: Driver(name: driver), importer: .vgem)
+    #expect(row?.attach == .nothing)
+    #expect(row?.map == .moves)
+    #expect(row?.neverMoves == false)
+  }
+
+  @Test func nvidiaHangsOthersAndNotItself() {
+    let table = PairTable()
+    #expect(table.row(exporter: .nvidia, importer: .amdgpu)?.use == .hangs)
+    #expect(table.row(exporter: .nvidia, importer: .other)?.use == .hangs)
+    #expect(table.row(exporter: .nvidia, importer: .nvidia) == nil)
+  }
+
+  @Test(arguments: ["vmwgfx", "qxl", "rockchip", "never-heard-of"])
+  func nothingIsAssumedOfTheRest(driver: String) {
+    #expect(PairTable().row(exporter: Driver(name: driver), importer: .amdgpu) == nil)
+    #expect(!PairTable().systemOnly(Driver(name: driver)))
+  }
+
+  @Test func everyRowHasItsSource() {
+    #expect(PairTable.builtIn.allSatisfy { !$0.source.isEmpty })
+    #expect(PairTable.builtIn.allSatisfy { Driver(name: $0.exporter) != .other })
+  }
+
+  @Test func onlyTheIntegratedIntelIsSystemMemory() {
+    var machine = Machine()
+    machine.add("integrated", "i915") {
+      $0.description.sysfsPath = "/sys/devices/pci0000:00/0000:00:02.0"
+    }
+    machine.add("discrete", "i915") {
+      $0.description.sysfsPath = "/sys/devices/pci0000:00/0000:03:00.0"
+    }
+    #expect(machine.names(machine.table.systemOnly) == ["integrated"])
+  }
+
+  // MARK: A user's own rows
+
+  @Test func ownRowsGoFirst() {
+    let (rows, errors) = PairRow.parse("nvidia-drm amdgpu nothing nothing works  # mine works")
+    #expect(errors.isEmpty)
+    let table = PairTable(own: rows)
+    #expect(table.row(exporter: .nvidia, importer: .amdgpu)?.use == .works)
+    #expect(table.row(exporter: .nvidia, importer: .amdgpu)?.source == "own, line 1: mine works")
+    #expect(table.row(exporter: .nvidia, importer: .i915)?.use == .hangs)
+  }
+
+  @Test func kernelRange() throws {
+    let (rows, errors) = PairRow.parse("amdgpu * pins nothing works 6.1..6.12")
+    #expect(errors.isEmpty)
+    let table = PairTable(own: rows)
+    func neverMoves(_ kernel: KernelVersion?) -> Bool {
+      table.row(exporter: .amdgpu, importer: .i915, kernel: kernel)!.neverMoves
+    }
+    #expect(neverMoves(KernelVersion(6, 1)) && neverMoves(KernelVersion("6.12.117-amd64")))
+    #expect(!neverMoves(KernelVersion(6, 13)) && !neverMoves(KernelVersion(5, 19)))
+    #expect(!neverMoves(nil), "a bound row must not hold on an unknown kernel")
+  }
+
+  @Test(arguments: [
+    ("6.1..", KernelVersion(6, 1), nil), ("..6.12", nil, KernelVersion(6, 12)),
+    ("6.1..6.12", KernelVersion(6, 1), KernelVersion(6, 12)), ("..", nil, nil),
+  ])
+  func rangesAreWrittenSo(text: String, since: KernelVersion?, until: KernelVersion?) throws {
+    let row = try #require(PairRow.parse("vgem * pins nothing works \(text)").rows.first)
+    #expect(row.since == since)
+    #expect(row.until == until)
+  }
+
+  @Test(arguments: [
+    "vgem * pins nothing", "vgem * sticks nothing works", "vgem * pins nothing maybe",
+    "vgem * pins nothing works 6.12", "vgem * pins nothing works six..", "a b c d e f g",
+  ])
+  func errorsNameTheirLine(line: String) {
+    let (rows, errors) = PairRow.parse("# header\n\nvgem * pins nothing works\n\(line)\n")
+    #expect(rows.count == 1)
+    #expect(errors.map(\.line) == [4])
+  }
+}

@@ -1,0 +1,108 @@
+// Whom to ask, and how: what may be imported where, so that nothing moves and nothing wakes.
+
+import Testing
+
+@testable import Placement
+
+@Suite struct PlanTests {
+  private func plan(
+    _ machine: Machine, name: ExporterName = .drm, asked: [String] = [],
+    intentionKnown: Bool = false, wake: Bool = false
+  ) -> (noMove: [String], safe: [String]) {
+    var evidence = ExporterEvidence(anyOf: machine.table)
+    machine.look(name: name).narrow(&evidence, among: machine.table)
+    let plan = ProbePlan(
+      exporters: evidence.candidates, among: machine.table, asked: machine.set(asked),
+      intentionKnown: intentionKnown, wake: wake)
+    return (machine.names(plan.noMove), machine.names(plan.safe))
+  }
+
+  @Test func honouredAsksEveryone() {
+    #expect(plan(.laptop()) == (["dgpu", "igpu"], []))
+    #expect(plan(.laptop(), asked: ["igpu"]) == (["dgpu"], []))
+  }
+
+  @Test func neverThoseThatSleepAreReleasedIgnoredStuckOrUnable() {
+    var machine = Machine.laptop()
+    machine.add("asleep", "nouveau") { $0.description.power = .suspended }
+    machine.add("released", "nouveau") { $0.state = .released }
+    machine.add("stuck", "nouveau") { $0.state = .unresponsive }
+    machine.add("ignored", "nouveau") { $0.description.ignored = true }
+    machine.add("unable", "nouveau") { $0.importsSeen = false }
+    machine.add("unassessed", "nouveau") { $0.importsSeen = nil }
+    machine.add("nodeless", "nouveau") {
+      $0.description.render = nil
+      $0.description.primary = nil
+    }
+    #expect(plan(machine) == (["dgpu", "igpu"], []))
+    #expect(plan(machine, wake: true) == (["asleep", "dgpu", "igpu"], []))
+  }
+
+  @Test func anAttachmentMustNotWakeASleepingExporter() {
+    var machine = Machine.laptop("xe")
+    machine.change("dgpu") { $0.description.power = .suspended }
+    #expect(plan(machine) == ([], []))
+    #expect(plan(machine, wake: true) == (["dgpu", "igpu"], []))
+    #expect(plan(machine, name: .named("i915")) == (["igpu"], []))
+  }
+
+  @Test func mainlineAsksOnlyTheCertainExporterForItsRecord() {
+    #expect(plan(.laptop(noMove: .ignored)) == ([], ["dgpu"]))
+    #expect(plan(.laptop(noMove: .ignored), intentionKnown: true) == ([], []))
+    #expect(plan(.laptop("xe", noMove: .ignored)) == ([], []))
+    #expect(plan(.laptop(noMove: .unknown)) == ([], ["dgpu"]))
+  }
+
+  @Test func mainlineAsksNobodyIfTwoMayBeTheExporter() {
+    #expect(plan(.workstation(noMove: .ignored)) == ([], []))
+    #expect(plan(.workstation("amdgpu", "amdgpu", noMove: .ignored)) == ([], []))
+  }
+
+  @Test func aDeviceThatHasGoneSpoilsCertainty() {
+    var machine = Machine.workstation(noMove: .ignored)
+    machine.remove("b")
+    #expect(plan(machine) == ([], []))
+  }
+
+  @Test func aGoneDeviceOfSystemMemorySpoilsNothing() {
+    var machine = Machine.workstation("amdgpu", "vgem", noMove: .ignored)
+    machine.remove("b")
+    #expect(plan(machine) == ([], ["a"]))
+  }
+
+  @Test func mainlineAsksEveryoneAboutBuffersThatCanOnlyBeInSystemMemory() {
+    var machine = Machine.laptop(noMove: .ignored)
+    machine.add("virtio", "virtio_gpu", noMove: .ignored)
+    #expect(plan(machine, name: .named("udmabuf")) == ([], ["dgpu", "igpu", "virtio"]))
+    #expect(plan(machine, name: .named("virtio_gpu")) == ([], ["dgpu", "igpu"]))
+  }
+
+  /// If amdgpu exported it, this is its own; if vgem did, there is nothing to move.
+  @Test func anImportIsSafeIfItIsForEveryCandidate() {
+    var machine = Machine.laptop(noMove: .ignored)
+    machine.add("vgem", "vgem", noMove: .ignored) { $0.description.role = .software }
+    #expect(plan(machine) == ([], ["dgpu"]))
+  }
+
+  @Test func nothingIsSafeIfNothingIsKnownOfTheExporter() {
+    #expect(plan(.laptop(noMove: .ignored), name: .unknown) == ([], []))
+  }
+
+  @Test func kernelsOfTwoMindsAreAskedEachInItsWay() {
+    var machine = Machine.laptop()
+    machine.change("dgpu") { $0.noMove = .ignored }
+    #expect(plan(machine) == (["igpu"], ["dgpu"]))
+  }
+
+  @Test func unaskedAreThoseThatCameOrWoke() {
+    var machine = Machine.laptop()
+    let facts = machine.facts(machine.look(reached: ["dgpu"], wouldMove: ["igpu"]))
+    #expect(ProbePlan.unasked(facts, among: machine.table, wake: false).isEmpty)
+    machine.add("egpu", "amdgpu") { $0.importsSeen = nil }
+    machine.add("asleep", "nouveau") { $0.description.power = .suspended }
+    let unasked = ProbePlan.unasked(facts, among: machine.table, wake: false)
+    #expect(machine.names(unasked) == ["egpu"])
+    let woken = ProbePlan.unasked(facts, among: machine.table, wake: true)
+    #expect(machine.names(woken) == ["asleep", "egpu"])
+  }
+}
