@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
@@ -74,7 +74,15 @@ void primed_name_thread(const char *name)
 	pthread_setname_np(pthread_self(), name);
 }
 
-int primed_pidfd_open(pid_t pid)
+void primed_block_signal(int signal)
 {
-	return (int)syscall(SYS_pidfd_open, pid, 0);
+	sigset_t set;
+
+	if (signal) {
+		sigemptyset(&set);
+		sigaddset(&set, signal);
+	} else {
+		sigfillset(&set);
+	}
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 }

@@ -1,5 +1,6 @@
 // sd-event: the one thread that owns all state sleeps here.
 
+internal import CShims
 internal import CSystemd
 internal import Glibc
 
@@ -62,10 +63,7 @@ package final class EventLoop {
 
   /// Calls `handler` for a signal, which is blocked here: call before any thread starts.
   package func onSignal(_ signal: Int32, _ handler: @escaping () -> Void) throws(Errno) -> EventSource {
-    var set = sigset_t()
-    sigemptyset(&set)
-    sigaddset(&set, signal)
-    pthread_sigmask(SIG_BLOCK, &set, nil)
+    primed_block_signal(signal)
     let box = EventSource(handler)
     try Errno.checkNegative(
       sd_event_add_signal(

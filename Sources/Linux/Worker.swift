@@ -56,9 +56,7 @@ package final class Worker: Sendable {
 
   private func run() {
     primed_name_thread(name)
-    var signals = sigset_t()
-    sigfillset(&signals)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
+    primed_block_signal(0)
     while true {
       var count: UInt64 = 0
       _ = Glibc.read(available.rawValue, &count, 8)
