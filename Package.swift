@@ -33,6 +33,7 @@ let package = Package(
     .systemLibrary(name: "CUdev", pkgConfig: "libudev"),
     .systemLibrary(name: "CDRM", pkgConfig: "libdrm"),
     .target(name: "CShims", dependencies: ["CSystemd", "CDRM"]),
+    .target(name: "CBus", dependencies: ["CSystemd"]),
 
     // Pure.
     room("Placement"),
@@ -50,7 +51,7 @@ let package = Package(
       resources: [.embedInCode("Scenarios")], swiftSettings: settings),
 
     // The service.
-    room("Bus", ["Kernel", "Placement", "Linux", "CShims", "CSystemd"]),
+    room("Bus", ["Kernel", "Placement", "Linux", "CBus", "CSystemd"]),
     room(
       "Broker",
       ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux", "CShims"]),

@@ -1,6 +1,6 @@
 // org.primed.Broker1: decode, ask the service, reply. Nothing is decided here.
 
-internal import CShims
+internal import CBus
 internal import CSystemd
 internal import Kernel
 internal import Linux

@@ -1,6 +1,6 @@
 // The connection to the bus: our name, our objects, our signals.
 
-internal import CShims
+internal import CBus
 internal import CSystemd
 internal import Glibc
 package import Linux

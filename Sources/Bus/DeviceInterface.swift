@@ -1,6 +1,6 @@
 // org.primed.Broker1.Device: one object a device.
 
-internal import CShims
+internal import CBus
 internal import CSystemd
 internal import Glibc
 internal import Linux

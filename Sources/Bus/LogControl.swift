@@ -1,6 +1,6 @@
 // org.freedesktop.LogControl1, as `systemctl log-level` and `systemctl log-target` use it.
 
-internal import CShims
+internal import CBus
 internal import CSystemd
 internal import Linux
 

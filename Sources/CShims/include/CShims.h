@@ -1,9 +1,8 @@
-/* What Swift can't import: vtable macros, DRM_IOCTL_*, variadic and glibc-only calls. */
+/* What Swift can't import: DRM_IOCTL_*, variadic and glibc-only calls. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <systemd/sd-bus.h>
 
 /* --- files ------------------------------------------------------------------------------------ */
 
@@ -57,27 +56,3 @@ enum primed_record { PRIMED_RECORD_NONE, PRIMED_RECORD_DEDICATED, PRIMED_RECORD_
 
 /* What `driver` recorded that the buffer was meant for. Only meaningful on the exporter. */
 enum primed_record primed_driver_record(int node, const char *driver, uint32_t handle);
-
-/* --- the D-Bus interfaces: vtables in C, handlers in Swift (Sources/Bus) ------------------------- */
-
-const sd_bus_vtable *primed_broker_vtable(void);
-const sd_bus_vtable *primed_device_vtable(void);
-const sd_bus_vtable *primed_log_control_vtable(void);
-
-#define PRIMED_METHOD(name) \
-	int name(sd_bus_message *message, void *userdata, sd_bus_error *error)
-#define PRIMED_GETTER(name) \
-	int name(sd_bus *bus, const char *path, const char *interface, const char *property, \
-		 sd_bus_message *reply, void *userdata, sd_bus_error *error)
-#define PRIMED_SETTER(name) \
-	int name(sd_bus *bus, const char *path, const char *interface, const char *property, \
-		 sd_bus_message *value, void *userdata, sd_bus_error *error)
-
-PRIMED_METHOD(primed_bus_place);
-PRIMED_METHOD(primed_bus_place_many);
-PRIMED_METHOD(primed_bus_set_defaults);
-PRIMED_METHOD(primed_bus_release_device);
-PRIMED_GETTER(primed_bus_get_broker);
-PRIMED_GETTER(primed_bus_get_device);
-PRIMED_GETTER(primed_bus_get_log);
-PRIMED_SETTER(primed_bus_set_log);

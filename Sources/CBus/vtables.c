@@ -1,6 +1,6 @@
 /* The D-Bus interfaces as sd-bus tables: one row a member, in the order of dbus/ and PRODUCT.md. The
  * handlers are Swift, in Sources/Bus. */
-#include "CShims.h"
+#include "CBus.h"
 
 #include <stddef.h>
 
