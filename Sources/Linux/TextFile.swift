@@ -25,3 +25,17 @@ package func readAttribute(_ path: String) -> String {
   if text.last == "\n" { text.removeLast() }
   return text
 }
+
+/// What a directory of sysfs or /proc holds, in no order; empty if it can't be read.
+package func namesIn(_ directory: String) -> [String] {
+  guard let stream = opendir(directory) else { return [] }
+  defer { closedir(stream) }
+  var names: [String] = []
+  while let entry = readdir(stream) {
+    names.append(
+      withUnsafeBytes(of: &entry.pointee.d_name) {
+        String(cString: $0.bindMemory(to: CChar.self).baseAddress!)
+      })
+  }
+  return names
+}

@@ -97,23 +97,10 @@ struct DeviceDraft {
   /// make it look (drm_sysfs.c, status_show).
   private static func connectors(_ card: UdevDevice) -> [String] {
     let prefix = card.name + "-"
-    let all = childNames(of: card.path).filter { $0.hasPrefix(prefix) }.sorted()
+    let all = namesIn(card.path).filter { $0.hasPrefix(prefix) }.sorted()
     let connected = all.filter { readAttribute("\(card.path)/\($0)/status") == "connected" }
     let others = all.filter { !connected.contains($0) }
     return (connected + others).map { String($0.dropFirst(prefix.count)) }
-  }
-
-  private static func childNames(of directory: String) -> [String] {
-    guard let stream = opendir(directory) else { return [] }
-    defer { closedir(stream) }
-    var names: [String] = []
-    while let entry = readdir(stream) {
-      names.append(
-        withUnsafeBytes(of: &entry.pointee.d_name) {
-          String(cString: $0.bindMemory(to: CChar.self).baseAddress!)
-        })
-    }
-    return names
   }
 }
 

@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import Bus
-import Foundation
+import Simulation
 
 struct DevicesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -21,7 +21,7 @@ struct DevicesCommand: ParsableCommand {
   func run() throws {
     let devices = try options.connect().deviceInfos()
     if options.json {
-      return try printJSON(devices.map { $0.properties.mapValues(\.json) })
+      return print(JSON.array(devices.map { JSON($0.properties) }).text)
     }
     if devices.isEmpty {
       return print("No DRM device. primed shows one as soon as its driver is there.")

@@ -2,7 +2,9 @@
 
 import ArgumentParser
 import Bus
-import Foundation
+import Glibc
+import Linux
+import Simulation
 
 struct HoldersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -24,8 +26,7 @@ struct HoldersCommand: ParsableCommand {
     let nodes = Set([info.text("RenderNode"), info.text("PrimaryNode")]).subtracting([""])
     let found = holders(of: nodes)
     if options.json {
-      return try printJSON(
-        found.map { ["pid": $0.pid, "name": $0.name, "nodes": $0.nodes] as [String: Any] })
+      return print(JSON.array(found.map(json)).text)
     }
     if found.isEmpty { return print("Nobody that you may see has \(info.node) open.") }
     printTable(
@@ -33,16 +34,25 @@ struct HoldersCommand: ParsableCommand {
         + found.map { ["\($0.pid)", $0.name, $0.nodes.joined(separator: " ")] })
   }
 
+  private func json(_ holder: Holder) -> JSON {
+    .object([
+      ("pid", JSON(UInt64(holder.pid))), ("name", .string(holder.name)),
+      ("nodes", .array(holder.nodes.map { .string($0) })),
+    ])
+  }
+
   private func holders(of nodes: Set<String>) -> [Holder] {
-    let files = FileManager.default
-    let pids = ((try? files.contentsOfDirectory(atPath: "/proc")) ?? []).compactMap(Int.init)
-    return pids.sorted().compactMap { pid in
-      let fds = (try? files.contentsOfDirectory(atPath: "/proc/\(pid)/fd")) ?? []
-      let open = fds.compactMap { try? files.destinationOfSymbolicLink(atPath: "/proc/\(pid)/fd/\($0)") }
+    namesIn("/proc").compactMap { Int($0) }.sorted().compactMap { pid in
+      let open = namesIn("/proc/\(pid)/fd").compactMap { linkTarget("/proc/\(pid)/fd/\($0)") }
       let held = nodes.intersection(open).sorted()
       guard !held.isEmpty else { return nil }
-      let name = (try? String(contentsOfFile: "/proc/\(pid)/comm", encoding: .utf8)) ?? ""
-      return Holder(pid: pid, name: name.trimmingCharacters(in: .newlines), nodes: held)
+      return Holder(pid: pid, name: readAttribute("/proc/\(pid)/comm"), nodes: held)
     }
+  }
+
+  private func linkTarget(_ path: String) -> String? {
+    var target = [UInt8](repeating: 0, count: 256)
+    let length = readlink(path, &target, target.count)
+    return length > 0 ? String(decoding: target.prefix(length), as: UTF8.self) : nil
   }
 }

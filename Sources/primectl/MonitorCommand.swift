@@ -2,7 +2,8 @@
 
 import ArgumentParser
 import Bus
-import Foundation
+import Glibc
+import Simulation
 
 struct MonitorCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -14,7 +15,7 @@ struct MonitorCommand: ParsableCommand {
     let json = options.json
     try options.connect().monitor { path, signal in
       if json {
-        try? printJSON(["path": path, "signal": signal])
+        print(JSON.object([("path", .string(path)), ("signal", .string(signal))]).text)
       } else {
         print("\(signal)  \(path)")
       }

@@ -4,7 +4,6 @@ import ArgumentParser
 import Bus
 import CShims
 import DRM
-import Foundation
 import Linux
 import Placement
 import Simulation
@@ -59,7 +58,7 @@ struct PlaceCommand: ParsableCommand {
       try client.place(made.map { $0.fd.rawValue } + fd, hints)
     }
     if options.json {
-      try printJSON(json(reply))
+      print(json(reply).text)
     } else {
       show(reply, try client.deviceInfos())
     }
@@ -143,13 +142,12 @@ struct PlaceCommand: ParsableCommand {
 
   // MARK: Answers
 
-  private func json(_ reply: PlaceReply) -> [String: Any] {
-    [
-      "device": NSNumber(value: reply.device.rawValue), "access": reply.access.word,
-      "confidence": reply.confidence.word, "buffer": NSNumber(value: reply.buffer),
-      "generation": NSNumber(value: reply.generation),
-      "details": reply.details.mapValues(\.json),
-    ]
+  private func json(_ reply: PlaceReply) -> JSON {
+    .object([
+      ("device", JSON(reply.device.rawValue)), ("access", .string(reply.access.word)),
+      ("confidence", .string(reply.confidence.word)), ("buffer", JSON(reply.buffer)),
+      ("generation", JSON(reply.generation)), ("details", JSON(reply.details)),
+    ])
   }
 
   private func show(_ reply: PlaceReply, _ devices: [DeviceInfo]) {

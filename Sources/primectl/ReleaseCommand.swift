@@ -2,7 +2,8 @@
 
 import ArgumentParser
 import Bus
-import Foundation
+import Glibc
+import Linux
 
 struct ReleaseCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -38,11 +39,14 @@ struct ReleaseCommand: ParsableCommand {
       print("\(info.node) is released; interrupt to give it back")
       while true { pause() }
     }
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-    process.arguments = [program] + command.dropFirst()
-    try process.run()
-    process.waitUntilExit()
-    return process.terminationStatus
+    var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
+    defer { for argument in arguments { free(argument) } }
+    var pid: pid_t = 0
+    let code = posix_spawnp(&pid, program, nil, nil, &arguments, environ)
+    guard code == 0 else { throw CleanExit.failure("\(program): \(Errno(code))") }
+    var status: Int32 = 0
+    while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
+    // As a shell has it: the exit status, or 128 and the signal.
+    return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
   }
 }

@@ -2,9 +2,10 @@
 
 import ArgumentParser
 import Bus
-import Foundation
+import Glibc
 import Linux
 import Placement
+import Simulation
 
 struct BusOptions: ParsableArguments {
   @Option(help: "The bus: system, session, or a D-Bus address.")
@@ -81,29 +82,31 @@ extension BrokerClient {
   }
 }
 
-/// Prints anything made of dictionaries, arrays, strings, numbers and booleans.
-func printJSON(_ value: Any) throws {
-  let data = try JSONSerialization.data(
-    withJSONObject: value, options: [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes])
-  print(String(decoding: data, as: UTF8.self))
+extension JSON {
+  init(_ number: UInt64) { self = .number("\(number)") }
+
+  /// Keys sorted, so that two answers can be compared as text.
+  init(_ properties: [String: BusValue]) {
+    self = .object(properties.sorted { $0.key < $1.key }.map { ($0.key, $0.value.json) })
+  }
 }
 
 extension BusValue {
-  var json: Any {
+  var json: JSON {
     switch self {
-    case .string(let text): text
-    case .strings(let list): list
-    case .number(let number): NSNumber(value: number)
-    case .bool(let flag): NSNumber(value: flag)
+    case .string(let text): .string(text)
+    case .strings(let list): .array(list.map { .string($0) })
+    case .number(let number): JSON(number)
+    case .bool(let flag): .bool(flag)
     case .lines(let lines):
-      lines.map { line -> [String: Any] in
-        [
-          "device": NSNumber(value: line.device.rawValue), "access": line.access.word,
-          "why": line.why,
-        ]
-      }
-    case .counters(let counters):
-      Dictionary(uniqueKeysWithValues: counters.map { ($0.name, NSNumber(value: $0.value)) })
+      .array(
+        lines.map {
+          .object([
+            ("device", JSON($0.device.rawValue)), ("access", .string($0.access.word)),
+            ("why", .string($0.why)),
+          ])
+        })
+    case .counters(let counters): .object(counters.map { ($0.name, JSON($0.value)) })
     }
   }
 }
@@ -111,10 +114,11 @@ extension BusValue {
 /// "8.0 GiB"; "-" for none.
 func bytes(_ count: UInt64) -> String {
   guard count > 0 else { return "-" }
-  var (value, unit) = (Double(count), 0)
-  let units = ["B", "KiB", "MiB", "GiB", "TiB"]
-  while value >= 1024, unit < units.count - 1 { (value, unit) = (value / 1024, unit + 1) }
-  return String(format: unit == 0 ? "%.0f %@" : "%.1f %@", value, units[unit])
+  // In tenths, so that no floating point has to be written out.
+  var (tenths, unit) = (count.multipliedReportingOverflow(by: 10).partialValue, 0)
+  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+  while tenths >= 10240, unit < units.count - 1 { (tenths, unit) = (tenths / 1024, unit + 1) }
+  return unit == 0 ? "\(count) B" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
 }
 
 /// Columns as wide as their widest cell.
@@ -122,7 +126,11 @@ func printTable(_ rows: [[String]]) {
   guard let first = rows.first else { return }
   let widths = first.indices.map { column in rows.map { $0[column].count }.max()! }
   for row in rows {
-    let cells = zip(row, widths).map { $0.padding(toLength: $1, withPad: " ", startingAt: 0) }
-    print(String(cells.joined(separator: "  ").reversed().drop { $0 == " " }.reversed()))
+    var line = ""
+    for (cell, width) in zip(row, widths) {
+      line += cell + String(repeating: " ", count: width - cell.count + 2)
+    }
+    while line.last == " " { line.removeLast() }
+    print(line)
   }
 }

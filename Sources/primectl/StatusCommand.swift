@@ -2,7 +2,7 @@
 
 import ArgumentParser
 import Bus
-import Foundation
+import Simulation
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -12,7 +12,7 @@ struct StatusCommand: ParsableCommand {
 
   func run() throws {
     let properties = try options.connect().brokerProperties()
-    if options.json { return try printJSON(properties.mapValues(\.json)) }
+    if options.json { return print(JSON(properties).text) }
     var rows: [[String]] = []
     for key in ["Version", "NoMove", "Evidence", "Generation"] {
       rows.append([key, words(properties[key])])
