@@ -66,7 +66,7 @@ let package = Package(
 
     tests("PlacementTests", ["Placement"]),
     tests("EngineTests", ["Engine", "Simulation", "Placement"]),
-    tests("SimulationTests", ["Simulation", "Engine", "Placement"]),
+    tests("SimulationTests", ["Simulation", "Engine", "Kernel", "Placement", "Linux"]),
     tests("LinuxTests", ["Linux"]),
   ]
 )

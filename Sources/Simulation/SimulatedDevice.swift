@@ -46,7 +46,7 @@ extension DeviceDescription {
   fileprivate init(_ scenario: Scenario, _ index: Int) {
     let model = scenario.devices[index]
     self.init(
-      stableID: Self.stableID(model), sysfsPath: "/sys/devices/simulated/\(model.id)",
+      stableID: Self.stableID(model), sysfsPath: Self.sysfsPath(scenario, index),
       driver: model.driver)
     render = model.renderNumber.map { Node(path: "/dev/dri/renderD\(model.render!)", number: $0) }
     primary = model.cardNumber.map { Node(path: "/dev/dri/card\(model.card!)", number: $0) }
@@ -61,6 +61,15 @@ extension DeviceDescription {
     exports = model.exports
     let otherHalf = model.display ?? scenario.devices.firstIndex { $0.display == index }
     pairedWith = otherHalf.map { Self.stableID(scenario.devices[$0]) }
+  }
+
+  /// Intel's integrated GPU has the same place in every machine, and is told by it.
+  private static func sysfsPath(_ scenario: Scenario, _ index: Int) -> String {
+    let integrated = scenario.devices.firstIndex {
+      ($0.driver == "i915" || $0.driver == "xe") && $0.dedicated == 0
+    }
+    if index == integrated { return "/sys/devices/pci0000:00/0000:00:02.0" }
+    return "/sys/devices/simulated/\(scenario.devices[index].id)"
   }
 
   private static func stableID(_ model: DeviceModel) -> String { "simulated-\(model.id)" }

@@ -225,7 +225,7 @@ package final class SimulatedKernel {
 
   /// nil: no such buffer or plane. Its client allocates it when it is first seen, so on the device
   /// that is plugged then.
-  func dmabuf(_ buffer: Int, plane: Int) -> SimulatedDMABuf? {
+  package func dmabuf(_ buffer: Int, plane: Int) -> SimulatedDMABuf? {
     guard dmabufs.indices.contains(buffer), dmabufs[buffer].indices.contains(plane) else { return nil }
     let dmabuf = dmabufs[buffer][plane]
     if case .device(let exporter) = dmabuf.exporter, dmabuf.instance == nil {
