@@ -18,7 +18,8 @@ package indirect enum JSON: Sendable, Equatable {
     case (.number(let x), .number(let y)): x == y
     case (.string(let x), .string(let y)): x == y
     case (.array(let x), .array(let y)): x == y
-    case (.object(let x), .object(let y)): x.elementsEqual(y) { $0.key == $1.key && $0.value == $1.value }
+    case (.object(let x), .object(let y)):
+      x.elementsEqual(y) { $0.key == $1.key && $0.value == $1.value }
     default: false
     }
   }
@@ -208,7 +209,9 @@ private struct JSONReader {
   mutating func codePoint(from start: Int) throws(JSONError) -> Unicode.Scalar {
     let unit = try fourHexDigits()
     if let scalar = Unicode.Scalar(unit) { return scalar }
-    guard unit < 0xdc00, take("\\"), take("u") else { throw error("half a surrogate pair", at: start) }
+    guard unit < 0xdc00, take("\\"), take("u") else {
+      throw error("half a surrogate pair", at: start)
+    }
     let low = try fourHexDigits()
     guard (0xdc00..<0xe000).contains(low),
       let scalar = Unicode.Scalar(0x10000 + (unit - 0xd800) << 10 + (low - 0xdc00))

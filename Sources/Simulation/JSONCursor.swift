@@ -97,7 +97,9 @@ struct JSONCursor {
     let text = try string()
     let units: KeyValuePairs<String, UInt64> = ["ms": 1, "min": 60_000, "s": 1000, "h": 3_600_000]
     for (unit, milliseconds) in units where text.hasSuffix(unit) {
-      guard let count = UInt64(text.dropLast(unit.count)), (1...1_000_000).contains(count) else { break }
+      guard let count = UInt64(text.dropLast(unit.count)), (1...1_000_000).contains(count) else {
+        break
+      }
       return count * milliseconds
     }
     throw wrong("\"\(text)\" is no duration like 250ms, 5s, 2min or 1h")

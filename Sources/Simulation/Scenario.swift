@@ -75,7 +75,13 @@ package struct Step: Sendable {
     case place(Question)
     case migrate(buffer: Int, to: Memory)
     case advance(Milliseconds)
-    case unplug(Int), plug(Int), suspend(Int), resume(Int), release(Int), unrelease(Int), hang(Int)
+    case unplug(Int)
+    case plug(Int)
+    case suspend(Int)
+    case resume(Int)
+    case release(Int)
+    case unrelease(Int)
+    case hang(Int)
     /// Only expects.
     case look
   }

@@ -179,7 +179,9 @@ package final class ScenarioPlayer {
       fail("\(path).expect.\(key)", word(expected), got: word(got), explanation.reason)
     }
     if let error = expect.error { fail(path, error, got: "an answer", explanation.reason) }
-    compare("device", expect.device, device) { $0.map { self.scenario.devices[$0].id } ?? "no device" }
+    compare("device", expect.device, device) {
+      $0.map { self.scenario.devices[$0].id } ?? "no device"
+    }
     compare("access", expect.access, answer.access, \.word)
     compare("rule", expect.rule, explanation.rule, \.self)
     compare("cached", expect.cached, answer.cached) { "\($0)" }

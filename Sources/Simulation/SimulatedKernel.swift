@@ -2,10 +2,10 @@
 // KERNEL.md's kernels and knows nothing of primed's rules: where the NO_MOVE flag is ignored, a
 // "harmless" import moves like any other, and the machine counts it.
 
+internal import Glibc
 package import Kernel
 package import Linux
 package import Placement
-internal import Glibc
 
 /// What must not happen, counted since the start.
 package struct HarmDone: Equatable, Sendable {
@@ -125,7 +125,9 @@ package final class SimulatedKernel {
 
   /// Counts this buffer's fd as held for as long as it is.
   package func watch(_ buffer: HeldBuffer) {
-    if !watched.contains(where: { $0.buffer === buffer }) { watched.append(Watched(buffer: buffer)) }
+    if !watched.contains(where: { $0.buffer === buffer }) {
+      watched.append(Watched(buffer: buffer))
+    }
   }
 
   // MARK: inside
@@ -139,7 +141,9 @@ package final class SimulatedKernel {
     case .sacrifice: return dmabuf.residency == .dedicated ? .moves : .inPlace
     case .device(let exporter):
       let alive = isAlive(exporter, dmabuf.instance ?? devices[exporter].instance)
-      if exporter == device { return alive ? .own : dmabuf.residency == .system ? .inPlace : .fails }
+      if exporter == device {
+        return alive ? .own : dmabuf.residency == .system ? .inPlace : .fails
+      }
       if !alive && dmabuf.residency == .dedicated { return .fails }
       let reaches = { how in
         self.scenario.reaches.contains(Reach(importer: device, exporter: exporter, how: how))
@@ -226,7 +230,9 @@ package final class SimulatedKernel {
   /// nil: no such buffer or plane. Its client allocates it when it is first seen, so on the device
   /// that is plugged then.
   package func dmabuf(_ buffer: Int, plane: Int) -> SimulatedDMABuf? {
-    guard dmabufs.indices.contains(buffer), dmabufs[buffer].indices.contains(plane) else { return nil }
+    guard dmabufs.indices.contains(buffer), dmabufs[buffer].indices.contains(plane) else {
+      return nil
+    }
     let dmabuf = dmabufs[buffer][plane]
     if case .device(let exporter) = dmabuf.exporter, dmabuf.instance == nil {
       dmabuf.instance = devices[exporter].instance
@@ -246,7 +252,9 @@ package final class SimulatedKernel {
   }
 
   func isRegistered(_ dmabuf: SimulatedDMABuf) -> Bool {
-    guard case .device(let exporter) = dmabuf.exporter, let instance = dmabuf.instance else { return false }
+    guard case .device(let exporter) = dmabuf.exporter, let instance = dmabuf.instance else {
+      return false
+    }
     return isAlive(exporter, instance)
   }
 }

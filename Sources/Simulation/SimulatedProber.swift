@@ -110,7 +110,8 @@ package final class SimulatedProber: Prober {
 
   /// A hung device's worker makes its first call and does not come back; the others wait behind it.
   private func enterHungDrivers() {
-    for (position, call) in calls.enumerated() where call.file == nil && hangs(call) && !call.cancelled {
+    for (position, call) in calls.enumerated()
+    where call.file == nil && hangs(call) && !call.cancelled {
       let isBusy = (stuck + calls[..<position]).contains { $0.slot == call.slot && $0.file != nil }
       if !isBusy { call.file = openedNode(of: call) }
     }
@@ -199,7 +200,8 @@ package final class SimulatedProber: Prober {
     }
   }
 
-  private func sacrifice(_ exporter: SimulatedDMABuf.Exporter, in memory: Memory) -> SimulatedDMABuf {
+  private func sacrifice(_ exporter: SimulatedDMABuf.Exporter, in memory: Memory) -> SimulatedDMABuf
+  {
     SimulatedDMABuf(
       identity: BufferIdentity(inode: 1), exporter: exporter, home: memory, residency: memory)
   }

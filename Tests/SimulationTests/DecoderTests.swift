@@ -39,7 +39,8 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
   }
 
   @Test func whatIsLeftOutHasItsDefault() throws {
-    let scenario = try decode(#"{ "name": "n", "devices": [ { "id": "a", "driver": "xe", "card": 0 } ] }"#)
+    let scenario = try decode(
+      #"{ "name": "n", "devices": [ { "id": "a", "driver": "xe", "card": 0 } ] }"#)
     let device = scenario.devices[0]
     #expect(scenario.kernel.noMove == .ignored)
     #expect(!scenario.kernel.introspection)
@@ -64,9 +65,18 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
 
   /// (what to replace, by what, the path of the error, words of it)
   @Test(arguments: [
-    (#""power": "active""#, #""power": "sleepy""#, "$.devices[1].power", #""sleepy" is none of active, suspended"#),
-    (#""noMove": "honoured""#, #""noMove": "maybe""#, "$.kernel.noMove", "none of ignored, honoured, validated"),
-    (#""introspection": true"#, #""introspection": 1"#, "$.kernel.introspection", "1, not true or false"),
+    (
+      #""power": "active""#, #""power": "sleepy""#, "$.devices[1].power",
+      #""sleepy" is none of active, suspended"#
+    ),
+    (
+      #""noMove": "honoured""#, #""noMove": "maybe""#, "$.kernel.noMove",
+      "none of ignored, honoured, validated"
+    ),
+    (
+      #""introspection": true"#, #""introspection": 1"#, "$.kernel.introspection",
+      "1, not true or false"
+    ),
     (#""name": "n""#, #""name": "n", "nmae": "m""#, "$", #"unknown key "nmae""#),
     (#""name": "n","#, "", "$", #"lacks "name""#),
     (#""card": 1"#, #""card": 64"#, "$.devices[0].card", "from 0 to 63"),
@@ -75,24 +85,51 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
     (#""dedicated": 1024"#, #""dedicated": -1"#, "$.devices[1].dedicated", "whole number"),
     (#""dedicated": 1024"#, #""dedicated": "1024""#, "$.devices[1].dedicated", "not a number"),
     (#""render": 129"#, #""render": 128"#, "$.devices[1]", #""i" has the same node"#),
-    (#""id": "d", "driver""#, #""id": "i", "driver""#, "$.devices[1]", #"another device has the id "i""#),
+    (
+      #""id": "d", "driver""#, #""id": "i", "driver""#, "$.devices[1]",
+      #"another device has the id "i""#
+    ),
     (#""id": "d", "driver""#, #""id": "d.1", "driver""#, "$.devices[1].id", "an id is"),
     (#""render": 129, "#, "", "$.devices[1]", "a card node, a render node or both"),
     (#""power": "active""#, #""connectors": ["DP-1"]"#, "$.devices[1]", "need a card node"),
     (#""power": "active""#, #""display": "k""#, "$.devices[1].display", "role split"),
-    (#""power": "active""#, #""role": "split", "display": "d""#, "$.devices[1].display", "another device"),
-    (#""power": "active""#, #""role": "split", "display": "z""#, "$.devices[1].display", #"no device has the id "z""#),
+    (
+      #""power": "active""#, #""role": "split", "display": "d""#, "$.devices[1].display",
+      "another device"
+    ),
+    (
+      #""power": "active""#, #""role": "split", "display": "z""#, "$.devices[1].display",
+      #"no device has the id "z""#
+    ),
     (#"["i", "d", "system"]"#, #"["i", "d"]"#, "$.reaches[0]", "not [importer, exporter, memory]"),
-    (#"["i", "d", "system"]"#, #"["i", "z", "system"]"#, "$.reaches[0][1]", #"no device has the id "z""#),
-    (#"["i", "d", "system"]"#, #"["i", "d", "swap"]"#, "$.reaches[0][2]", "none of dedicated, system, hangs"),
+    (
+      #"["i", "d", "system"]"#, #"["i", "z", "system"]"#, "$.reaches[0][1]",
+      #"no device has the id "z""#
+    ),
+    (
+      #"["i", "d", "system"]"#, #"["i", "d", "swap"]"#, "$.reaches[0][2]",
+      "none of dedicated, system, hangs"
+    ),
     (#"["i", "d", "system"]"#, #"["d", "d", "system"]"#, "$.reaches[0]", "always reaches its own"),
-    (#"["i", "d", "system"]"#, #"["d", "i", "dedicated"]"#, "$.reaches[0][2]", "no dedicated memory"),
-    (#"["i", "d", "system"]"#, #"["i", "d", "system"], ["i", "d", "system"]"#, "$.reaches[1]", "again"),
+    (
+      #"["i", "d", "system"]"#, #"["d", "i", "dedicated"]"#, "$.reaches[0][2]",
+      "no dedicated memory"
+    ),
+    (
+      #"["i", "d", "system"]"#, #"["i", "d", "system"], ["i", "d", "system"]"#, "$.reaches[1]",
+      "again"
+    ),
     (#""id": "u""#, #""id": "b""#, "$.buffers[1]", #"another buffer has the id "b""#),
     (#""exporter": "d""#, #""exporter": "k""#, "$.buffers[0].exporter", "exports nothing"),
     (#""exporter": "d""#, #""exporter": "i""#, "$.buffers[0].home", "no dedicated memory"),
-    (#""exporter": null, "home": "system""#, #""exporter": null, "home": "dedicated""#, "$.buffers[1].home", "of no device"),
-    (#""home": "dedicated""#, #""home": "unknown""#, "$.buffers[0].home", "none of dedicated, system"),
+    (
+      #""exporter": null, "home": "system""#, #""exporter": null, "home": "dedicated""#,
+      "$.buffers[1].home", "of no device"
+    ),
+    (
+      #""home": "dedicated""#, #""home": "unknown""#, "$.buffers[0].home",
+      "none of dedicated, system"
+    ),
     (#""planes": 2"#, #""planes": 5"#, "$.buffers[0].planes", "from 1 to 4"),
     (#""planes": 2"#, #""format": "RGB""#, "$.buffers[0].format", "four characters"),
     (#""planes": 2"#, #""modifier": "12""#, "$.buffers[0].modifier", "not a modifier"),
@@ -100,13 +137,27 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
     (#""place": "b""#, #""place": "z""#, "$.steps[0].place", #"no buffer has the id "z""#),
     (#""place": "b""#, #""place": []"#, "$.steps[0].place", "0 planes"),
     (#""place": "b""#, #""place": ["b", "b", "u"]"#, "$.steps[0].place", "5 planes"),
-    (#""usage": ["sample"]"#, #""usage": ["peek"]"#, "$.steps[0].hints.usage[0]", "none of sample, scanout, capture"),
-    (#""usage": ["sample"]"#, #""primary-device": "z""#, "$.steps[0].hints.primary-device", "no device"),
+    (
+      #""usage": ["sample"]"#, #""usage": ["peek"]"#, "$.steps[0].hints.usage[0]",
+      "none of sample, scanout, capture"
+    ),
+    (
+      #""usage": ["sample"]"#, #""primary-device": "z""#, "$.steps[0].hints.primary-device",
+      "no device"
+    ),
     (#""usage": ["sample"]"#, #""primary": "d""#, "$.steps[0].hints", #"unknown key "primary""#),
     (#""device": "d""#, #""device": "z""#, "$.steps[0].expect.device", "no device"),
-    (#""device": "d""#, #""access": "good""#, "$.steps[0].expect.access", "none of unknown, native"),
-    (#""device": "d""#, #""confidence": "sure""#, "$.steps[0].expect.confidence", "none of guess, state"),
-    (#""device": "d""#, #""device": "d", "error": "Released""#, "$.steps[0].expect", "an answer and an error"),
+    (
+      #""device": "d""#, #""access": "good""#, "$.steps[0].expect.access", "none of unknown, native"
+    ),
+    (
+      #""device": "d""#, #""confidence": "sure""#, "$.steps[0].expect.confidence",
+      "none of guess, state"
+    ),
+    (
+      #""device": "d""#, #""device": "d", "error": "Released""#, "$.steps[0].expect",
+      "an answer and an error"
+    ),
     (#""device": "d""#, #""error": "Oops""#, "$.steps[0].expect.error", "none of"),
     (#""moves": 0"#, #""moves": null"#, "$.steps[0].expect.moves", "null, not a number"),
     (#""migrate": "b", "to": "dedicated""#, #""migrate": "b""#, "$.steps[1]", #"lacks "to""#),
@@ -114,13 +165,18 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
     (#""advance": "5s""#, #""advance": "5 s""#, "$.steps[2].advance", "no duration"),
     (#""advance": "5s""#, #""advance": "5s", "to": "system""#, "$.steps[2].to", "only a migrate"),
     (#""advance": "5s""#, #""advance": "5s", "unplug": "d""#, "$.steps[2]", "several things"),
-    (#""advance": "5s""#, #""advance": "5s", "expect": { "access": "native" }"#, "$.steps[2].expect", "unknown key"),
+    (
+      #""advance": "5s""#, #""advance": "5s", "expect": { "access": "native" }"#,
+      "$.steps[2].expect", "unknown key"
+    ),
     (#"{ "advance": "5s" }"#, "{}", "$.steps[2]", "does nothing"),
     (#"{ "advance": "5s" }"#, "[]", "$.steps[2]", "an array, not an object"),
   ])
   func errorsNameThePath(_ old: String, _ new: String, _ path: String, _ words: String) throws {
     try #require(machine.contains(old))
-    let error = #expect(throws: ScenarioError.self) { try decode(machine.replacing(old, with: new, maxReplacements: 1)) }
+    let error = #expect(throws: ScenarioError.self) {
+      try decode(machine.replacing(old, with: new, maxReplacements: 1))
+    }
     guard case .content(let at, let problem) = error else {
       Issue.record("\(String(describing: error))")
       return

@@ -132,7 +132,8 @@ import Testing
   @Test(arguments: [
     ("i915", ExporterName.named("i915")), ("vmwgfx", .named("vmwgfx")),
     ("virtio_gpu", .named("virtio_gpu")), ("omapdrm", .named("omapdrm")),
-    ("tegra", .named("tegra_drm")), ("armada-drm", .named("armada")), ("amdgpu", .drm), ("xe", .drm),
+    ("tegra", .named("tegra_drm")), ("armada-drm", .named("armada")), ("amdgpu", .drm),
+    ("xe", .drm),
     ("nouveau", .drm), ("radeon", .drm), ("nvidia-drm", .drm), ("vgem", .drm), ("qxl", .drm),
   ])
   func exporterNames(_ driver: String, _ name: ExporterName) throws {

@@ -10,7 +10,12 @@ private func parse(_ text: String) throws(JSONError) -> JSON { try JSON(Array(te
     #expect(
       try parse(#" { "a" : [ 1 , -0.5e+3 , true , false , null , "x" ] , "b" : { } , "c" : [ ] } "#)
         == .object([
-          ("a", .array([.number("1"), .number("-0.5e+3"), .bool(true), .bool(false), .null, .string("x")])),
+          (
+            "a",
+            .array([
+              .number("1"), .number("-0.5e+3"), .bool(true), .bool(false), .null, .string("x"),
+            ])
+          ),
           ("b", .object([])), ("c", .array([])),
         ]))
   }
@@ -65,7 +70,9 @@ private func parse(_ text: String) throws(JSONError) -> JSON { try JSON(Array(te
   }
 
   @Test func depthAndSizeAreBounded() throws {
-    let deep = String(repeating: "[", count: JSON.depthLimit) + String(repeating: "]", count: JSON.depthLimit)
+    let deep =
+      String(repeating: "[", count: JSON.depthLimit)
+      + String(repeating: "]", count: JSON.depthLimit)
     _ = try parse(deep)
     #expect(throws: JSONError.self) { try parse("[\(deep)]") }
     let blank = [UInt8](repeating: 0x20, count: JSON.sizeLimit)

@@ -54,7 +54,9 @@ import Testing
     #expect(try rig.probe(1, "u", .safeImport) == .reached(.preferred(.system)))
   }
 
-  @Test(arguments: [("amdgpu", true), ("radeon", true), ("nouveau", true), ("xe", false), ("i915", false)])
+  @Test(arguments: [
+    ("amdgpu", true), ("radeon", true), ("nouveau", true), ("xe", false), ("i915", false),
+  ])
   func whoKeepsARecord(_ driver: String, _ keeps: Bool) throws {
     let rig = Rig(try hybrid(exporter: driver, importer: #""driver": "vgem""#))
     #expect(try rig.probe(1, "b", .safeImport) == .reached(keeps ? .preferred(.dedicated) : .none))
@@ -71,7 +73,9 @@ import Testing
     ("amdgpu", #""driver": "qxl", "import": false"#, ENOSYS, 0),
     ("nvidia-drm", #""driver": "amdgpu""#, ENOMEM, 0),
   ])
-  func aFailedImportCanMoveToo(_ exporter: String, _ importer: String, _ errno: Int32, _ moves: Int) throws {
+  func aFailedImportCanMoveToo(_ exporter: String, _ importer: String, _ errno: Int32, _ moves: Int)
+    throws
+  {
     let rig = Rig(try hybrid(exporter: exporter, importer: importer, reaches: ""))
     #expect(try rig.probe(0, "b", .safeImport) == .refused(errno: errno))
     #expect(rig.moves == moves)
@@ -92,7 +96,8 @@ import Testing
   }
 
   @Test func anImportThatHangsAtUseSucceedsAndMovesNothing() throws {
-    let rig = Rig(try hybrid(exporter: "nvidia-drm", reaches: #"["i", "d", "hangs"], ["i", "d", "system"]"#))
+    let rig = Rig(
+      try hybrid(exporter: "nvidia-drm", reaches: #"["i", "d", "hangs"], ["i", "d", "system"]"#))
     #expect(try rig.probe(0, "b", .safeImport) == .reached(.none))
     #expect(rig.moves == 0)
     let identity = try rig.hold("b").identity
@@ -194,7 +199,9 @@ import Testing
   }
 
   @Test func oneThatImportsNothingSaysNothingOfTheFlag() throws {
-    let rig = Rig(try hybrid(noMove: "validated", importer: #""driver": "bochs-drm", "import": false"#, reaches: ""))
+    let rig = Rig(
+      try hybrid(
+        noMove: "validated", importer: #""driver": "bochs-drm", "import": false"#, reaches: ""))
     #expect(try rig.assess(0) == .known(DeviceAbilities(noMove: .ignored, imports: false)))
   }
 }

@@ -83,7 +83,9 @@ final class Rig {
 
   func assess(_ device: Int, wake: Bool = false) throws -> AbilityOutcome? {
     var outcome: AbilityOutcome?
-    prober.assess(try description(device), at: DeviceSlot(UInt8(device)), wake: wake) { outcome = $0 }
+    prober.assess(try description(device), at: DeviceSlot(UInt8(device)), wake: wake) {
+      outcome = $0
+    }
     prober.runPending()
     return outcome
   }

@@ -38,12 +38,17 @@ private let example = #"""
   @Test(arguments: [
     (#""device": "dgpu""#, #""device": "igpu""#, "$.steps[0].expect.device", "igpu", "dgpu"),
     (#""device": "dgpu""#, #""device": null"#, "$.steps[0].expect.device", "no device", "dgpu"),
-    (#""access": "native""#, #""access": "in-place""#, "$.steps[0].expect.access", "in-place", "native"),
+    (
+      #""access": "native""#, #""access": "in-place""#, "$.steps[0].expect.access", "in-place",
+      "native"
+    ),
     (#""moves": 0"#, #""moves": 1"#, "$.steps[0].expect.moves", "1", "0"),
     (#""moves": 0"#, #""masters": 2"#, "$.steps[0].expect.masters", "2", "0"),
     (#""moves": 0"#, #""held": 3"#, "$.steps[0].expect.held", "3", "0"),
     (#""moves": 0"#, #""cached": true"#, "$.steps[0].expect.cached", "true", "false"),
-    (#""moves": 0"#, #""rule": "fallback""#, "$.steps[0].expect.rule", "fallback", "home-dedicated"),
+    (
+      #""moves": 0"#, #""rule": "fallback""#, "$.steps[0].expect.rule", "fallback", "home-dedicated"
+    ),
     (#""wakes": 0"#, #""wakes": 1"#, "$.steps[3].expect.wakes", "1", "0"),
     (
       #""device": "dgpu", "access": "native", "moves": 0"#, #""error": "Released""#, "$.steps[0]",
@@ -84,7 +89,9 @@ private let example = #"""
   @Test func adviceToHangIsAlwaysAFailure() throws {
     let scenario = try hybrid(
       noMove: "honoured", exporter: "nvidia-drm", reaches: #"["i", "d", "hangs"]"#,
-      steps: #"{ "place": "b", "hints": { "sampling-device": "i" } }, { "release": "d" }, { "place": "b" }"#)
+      steps:
+        #"{ "place": "b", "hints": { "sampling-device": "i" } }, { "release": "d" }, { "place": "b" }"#
+    )
     let got = ScenarioPlayer.play(scenario).map(\.got)
     #expect(got.allSatisfy { $0 == "i, which hangs" })
   }
