@@ -86,6 +86,18 @@ package struct BufferCache {
     for record in records.indices { change(&records[record].facts) }
   }
 
+  /// Entries passed to find the record that is found last.
+  package var longestSearch: Int {
+    records.map { record in
+      var (at, steps) = (start(of: record.inode), 1)
+      while records[Int(index[at] - 1)].inode != record.inode {
+        at = (at + 1) & (index.count - 1)
+        steps += 1
+      }
+      return steps
+    }.max() ?? 0
+  }
+
   // MARK: The index
 
   /// Inodes are consecutive numbers: multiplied by 2^64 / phi they spread evenly.

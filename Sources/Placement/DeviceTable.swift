@@ -59,53 +59,52 @@ package final class DeviceTable: Sendable {
     pairs: PairTable = PairTable(), kernel: KernelVersion? = nil
   ) {
     precondition(entries.count <= DeviceSlot.limit)
-    func those(_ holds: (DeviceEntry) -> Bool) -> DeviceSet {
+    let ids = entries.map { DriverID($0?.description.driver ?? "") }
+    func those(_ holds: (DeviceEntry, DriverID) -> Bool) -> DeviceSet {
       var set = DeviceSet()
-      for (i, entry) in entries.enumerated() where entry.map(holds) ?? false {
-        set.insert(DeviceSlot(UInt8(i)))
+      for (i, entry) in entries.enumerated() {
+        if let entry, holds(entry, ids[i]) { set.insert(DeviceSlot(UInt8(i))) }
       }
       return set
     }
-    func driver(_ entry: DeviceEntry) -> Driver { Driver(name: entry.description.driver) }
-
     self.entries = entries
     self.goneDrivers = goneDrivers
-    goneSystemOnly = goneDrivers.allSatisfy { pairs.systemOnly($0, kernel: kernel) }
-    present = those { _ in true }
-    ready = those { $0.state == .ready && !$0.description.ignored && $0.description.node != nil }
-    awake = those { $0.description.power != .suspended }
-    importing = those { $0.imports }
-    software = those { $0.description.role == .software }
-    rendering = those { $0.description.renders }
-    dedicated = those { $0.description.dedicatedMemory > 0 }
-    honoured = those { $0.noMove == .honoured }
-    unassessed = those { !$0.assessed }
-    exporting = those { $0.description.exports && !driver($0).neverExports }
-    drmNamed = those { driver($0).exporterName == nil }.intersection(exporting)
-    systemOnly = those {
-      pairs.systemOnly(driver($0), kernel: kernel) || $0.description.isIntelIntegrated
+    goneSystemOnly = goneDrivers.allSatisfy { pairs.systemOnly(DriverID($0), kernel: kernel) }
+    present = those { _, _ in true }
+    ready = those { entry, _ in
+      entry.state == .ready && !entry.description.ignored && entry.description.node != nil
     }
-    keepsRecord = those { driver($0).keepsRecord }
-    sharesSystemMemory = those { driver($0).sharesSystemMemory }
-    wakesAtAttach = those { driver($0) == .xe }
+    awake = those { entry, _ in entry.description.power != .suspended }
+    importing = those { entry, _ in entry.imports }
+    software = those { entry, _ in entry.description.role == .software }
+    rendering = those { entry, _ in entry.description.renders }
+    dedicated = those { entry, _ in entry.description.dedicatedMemory > 0 }
+    honoured = those { entry, _ in entry.noMove == .honoured }
+    unassessed = those { entry, _ in !entry.assessed }
+    exporting = those { entry, _ in entry.description.exports }
+    drmNamed = those { _, id in id.driver.exporterName == nil }.intersection(exporting)
+    systemOnly = those { entry, id in
+      pairs.systemOnly(id, kernel: kernel) || entry.description.isIntelIntegrated
+    }
+    keepsRecord = those { _, id in id.driver.keepsRecord }
+    sharesSystemMemory = those { _, id in id.driver.sharesSystemMemory }
+    wakesAtAttach = those { _, id in id.driver == .xe }
 
-    drivers = entries.map { $0.map(driver) ?? .other }
+    drivers = ids.map(\.driver)
     nodes = entries.map { $0?.description.node?.number ?? .none }
     cards = entries.map { $0?.description.primary?.number ?? .none }
     let ranking = Ranking(entries)
     primary = ranking.primary
     ranks = ranking.ranks
-    hanging = entries.map { exporter in
-      guard let exporter else { return DeviceSet() }
-      return those { importer in
-        importer.description.sysfsPath != exporter.description.sysfsPath
-          && pairs.row(exporter: driver(exporter), importer: driver(importer), kernel: kernel)?.use
-            == .hangs
-      }
+    let hanging = Hanging(ids, pairs, kernel)
+    self.hanging = entries.indices.map { exporter in
+      var set = those { _, id in hanging.contains(exporter: ids[exporter], importer: id) }
+      set.remove(DeviceSlot(UInt8(exporter)))
+      return set
     }
     mates = entries.map { entry in
       guard let entry else { return DeviceSet() }
-      return those { $0.description.isPaired(with: entry.description) }
+      return those { other, _ in other.description.isPaired(with: entry.description) }
     }
   }
 
@@ -146,6 +145,23 @@ package final class DeviceTable: Sendable {
     return best
   }
   package func rank(of slot: DeviceSlot) -> UInt8 { ranks[Int(slot.index)] }
+}
+
+/// The pairs of a machine's drivers of which the importer is known to hang. Machines have few drivers,
+/// though many devices.
+private struct Hanging {
+  private var pairs: Set<[DriverID]> = []
+  init(_ ids: [DriverID], _ table: PairTable, _ kernel: KernelVersion?) {
+    for exporter in Set(ids) {
+      for importer in Set(ids)
+      where table.row(exporter: exporter, importer: importer, kernel: kernel)?.use == .hangs {
+        pairs.insert([exporter, importer])
+      }
+    }
+  }
+  func contains(exporter: DriverID, importer: DriverID) -> Bool {
+    !pairs.isEmpty && pairs.contains([exporter, importer])
+  }
 }
 
 extension DeviceDescription {

@@ -4,25 +4,25 @@
 /// assumed.
 package enum Driver: UInt8, Sendable, CaseIterable {
   case other
-  case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx, qxl, bochs
+  case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx
   case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
   case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson, sun4i
-  case omapdrm, tegra, armada
+  case exynos, mediatek, omapdrm, tegra, armada
 
   /// A driver by the name that sysfs, udev or DRM_IOCTL_VERSION gives it.
   package init(name: String) { self = Driver.names[name] ?? .other }
 
   private static let names: [String: Driver] = [
     "i915": .i915, "xe": .xe, "amdgpu": .amdgpu, "radeon": .radeon, "nouveau": .nouveau,
-    "nvidia": .nvidia, "nvidia-drm": .nvidia, "nvidia_drm": .nvidia, "vmwgfx": .vmwgfx,
-    "qxl": .qxl, "bochs-drm": .bochs, "bochs": .bochs, "virtio_gpu": .virtioGPU, "virtio-gpu": .virtioGPU, "virtio-pci": .virtioGPU,
+    "nvidia": .nvidia, "nvidia-drm": .nvidia, "vmwgfx": .vmwgfx, "virtio_gpu": .virtioGPU,
     "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "udl": .udl,
     "gud": .gud, "simpledrm": .simpledrm, "simple-framebuffer": .simpledrm, "asahi": .asahi,
     "apple-drm": .appleDRM, "apple": .appleDRM, "panfrost": .panfrost, "panthor": .panthor,
     "lima": .lima, "v3d": .v3d, "vc4": .vc4, "vc4-drm": .vc4, "etnaviv": .etnaviv,
     "imx-drm": .imx, "msm": .msm, "rockchip": .rockchip, "rockchip-drm": .rockchip,
-    "meson": .meson, "meson-drm": .meson, "sun4i-drm": .sun4i, "omapdrm": .omapdrm,
-    "tegra": .tegra, "tegra-drm": .tegra, "armada-drm": .armada,
+    "meson": .meson, "meson-drm": .meson, "sun4i-drm": .sun4i, "exynos": .exynos,
+    "exynos-drm": .exynos, "mediatek": .mediatek, "mediatek-drm": .mediatek,
+    "omapdrm": .omapdrm, "tegra": .tegra, "tegra-drm": .tegra, "armada-drm": .armada,
   ]
 
   /// The name that its exports show in fdinfo's `exp_name`; nil: the core's `drm`.
@@ -58,9 +58,6 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// Exports to nobody, so that no dma-buf is its own (KERNEL.md: ENOSYS in the guest).
-  package var neverExports: Bool { self == .bochs || self == .qxl }
-
   /// Uses other devices' system memory where it lies, and lets others use its own (KERNEL.md: seen in
   /// the guest for radeon, vgem, vkms and cirrus; the others by their source).
   package var sharesSystemMemory: Bool {
@@ -76,6 +73,21 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     case .amdgpu, .radeon, .nouveau: true
     default: false
     }
+  }
+}
+
+/// A driver, one that primed knows nothing about by its name.
+package struct DriverID: Hashable, Sendable {
+  package let driver: Driver
+  private let name: String
+
+  package init(_ name: String) {
+    driver = Driver(name: name)
+    self.name = driver == .other ? name : ""
+  }
+  package init(_ driver: Driver) {
+    self.driver = driver
+    name = ""
   }
 }
 

@@ -2,6 +2,8 @@
 //
 //     # exporter  importer  attach   map    use    [kernels]
 //     nvidia-drm  amdgpu    nothing  fails  hangs  6.1..6.18   # seen on my machine
+//
+// The importer may be `*` (any) or `others` (any but the exporter's driver).
 
 package struct PairSyntaxError: Error, Sendable, Equatable {
   /// Counted from 1.

@@ -26,10 +26,14 @@ package struct KernelVersion: Sendable, Comparable {
 }
 
 package struct PairRow: Sendable, Equatable {
-  /// A driver's name, or `*` for any.
-  package var exporter: String
-  /// A driver's name, `*` for any, `self` for the exporting device, `others` for all but its driver's.
-  package var importer: String
+  package enum Importer: Sendable, Equatable {
+    case any
+    /// Any but the exporter's driver.
+    case others
+    case driver(DriverID)
+  }
+  package var exporter: DriverID
+  package var importer: Importer
   package var attach: ImportEffect
   package var map: ImportEffect
   package var use: ImportUse
@@ -38,12 +42,18 @@ package struct PairRow: Sendable, Equatable {
   package var until: KernelVersion?
   package var source: String
 
+  /// `importer`: a driver's name, `*` for any, or `others`.
   package init(
     _ exporter: String, _ importer: String, attach: ImportEffect, map: ImportEffect,
     use: ImportUse, since: KernelVersion? = nil, until: KernelVersion? = nil, source: String
   ) {
-    self.exporter = exporter
-    self.importer = importer
+    self.exporter = DriverID(exporter)
+    self.importer =
+      switch importer {
+      case "*": .any
+      case "others": .others
+      default: .driver(DriverID(importer))
+      }
     self.attach = attach
     self.map = map
     self.use = use
@@ -57,26 +67,16 @@ package struct PairRow: Sendable, Equatable {
     return stays(attach) && stays(map)
   }
 
-  func matches(_ exporter: Driver, _ importer: Driver, _ kernel: KernelVersion?) -> Bool {
-    guard matches(exporter: exporter), matches(importer: importer, of: exporter) else {
-      return false
+  func matches(_ exporter: DriverID, _ importer: DriverID, _ kernel: KernelVersion?) -> Bool {
+    guard self.exporter == exporter else { return false }
+    switch self.importer {
+    case .any: break
+    case .others: if importer == exporter { return false }
+    case .driver(let driver): if importer != driver { return false }
     }
     if since == nil && until == nil { return true }
     guard let kernel else { return false }
     return since.map { kernel >= $0 } ?? true && until.map { kernel <= $0 } ?? true
-  }
-
-  private func matches(exporter driver: Driver) -> Bool {
-    exporter == "*" || driver != .other && Driver(name: exporter) == driver
-  }
-
-  private func matches(importer driver: Driver, of exporter: Driver) -> Bool {
-    switch importer {
-    case "*": true
-    case "self": false
-    case "others": driver != exporter
-    default: driver != .other && Driver(name: importer) == driver
-    }
   }
 }
 
@@ -88,14 +88,15 @@ package struct PairTable: Sendable {
 
   /// What is known of an import by another device than the exporter; nil: nothing.
   package func row(
-    exporter: Driver, importer: Driver, kernel: KernelVersion? = nil
+    exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
   ) -> PairRow? {
     rows.first { $0.matches(exporter, importer, kernel) }
   }
 
   /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
-  package func systemOnly(_ exporter: Driver, kernel: KernelVersion? = nil) -> Bool {
-    row(exporter: exporter, importer: .other, kernel: kernel)?.neverMoves ?? false
+  /// Rows for one importer alone don't count.
+  package func systemOnly(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
+    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.neverMoves ?? false
   }
 
   private static let systemMemory: [(String, String)] = [
@@ -105,7 +106,8 @@ package struct PairTable: Sendable {
     ("virtio_gpu", "KERNEL.md, when an import moves: shmem pages; virtio A -> virtio B ENODEV"),
     ("udl", shmem), ("gud", shmem), ("simpledrm", shmem), ("panfrost", shmem),
     ("panthor", shmem), ("lima", shmem), ("v3d", shmem), ("asahi", shmem), ("etnaviv", shmem),
-    ("vc4", cma), ("imx-drm", cma), ("meson", cma), ("sun4i-drm", cma), ("apple-drm", cma),
+    ("msm", shmem), ("vc4", cma), ("imx-drm", cma), ("meson", cma), ("sun4i-drm", cma),
+    ("apple-drm", cma), ("rockchip", cma), ("exynos", cma), ("mediatek", cma), ("omapdrm", cma),
   ]
   private static let shmem = "KERNEL.md, when an import moves: shmem drivers pin pages"
   private static let cma = "KERNEL.md, when an import moves: CMA drivers pin pages"

@@ -54,8 +54,7 @@ import Testing
 
   @Test func devicesThatExportNothingAreNone() {
     var machine = Machine.laptop()
-    machine.add("bochs", "bochs-drm")
-    machine.add("display", "somedrm") { $0.description.exports = false }
+    machine.add("bochs", "bochs-drm") { $0.description.exports = false }
     #expect(candidates(machine, machine.look()) == (["dgpu"], ""))
   }
 

@@ -4,7 +4,8 @@
 
 struct Machine {
   private(set) var entries: [DeviceEntry?] = []
-  var goneDrivers = DriverSet()
+  private var goneDrivers = DriverSet()
+  private(set) var table = DeviceTable()
 
   /// Devices that are awake and were asked what they can do; `edit` says what is different.
   @discardableResult
@@ -25,11 +26,13 @@ struct Machine {
     entry.importsSeen = true
     edit(&entry)
     entries.append(entry)
+    renew()
     return DeviceSlot(UInt8(minor))
   }
 
   mutating func change(_ id: String, _ edit: (inout DeviceEntry) -> Void) {
     edit(&entries[Int(self[id].index)]!)
+    renew()
   }
 
   /// As when the device went: its slot is empty, its driver remembered.
@@ -37,9 +40,10 @@ struct Machine {
     let slot = Int(self[id].index)
     goneDrivers.insert(Driver(name: entries[slot]!.description.driver))
     entries[slot] = nil
+    renew()
   }
 
-  var table: DeviceTable { DeviceTable(entries, goneDrivers: goneDrivers) }
+  private mutating func renew() { table = DeviceTable(entries, goneDrivers: goneDrivers) }
 
   subscript(id: String) -> DeviceSlot {
     DeviceSlot(UInt8(entries.firstIndex { $0?.description.stableID == id }!))

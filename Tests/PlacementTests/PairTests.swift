@@ -7,25 +7,26 @@ import Testing
 @Suite struct PairTests {
   @Test(arguments: [
     "vgem", "vkms", "cirrus", "virtio_gpu", "udl", "gud", "simpledrm", "panfrost", "panthor",
-    "lima", "v3d", "asahi", "etnaviv", "vc4", "imx-drm", "meson", "sun4i-drm", "apple-drm",
+    "lima", "v3d", "asahi", "etnaviv", "msm", "vc4", "imx-drm", "meson", "sun4i-drm", "apple-drm",
+    "rockchip", "exynos", "mediatek", "omapdrm",
   ])
   func systemMemoryOnly(driver: String) {
-    let row = PairTable().row(exporter: Driver(name: driver), importer: .amdgpu)
+    let row = PairTable().row(exporter: DriverID(driver), importer: DriverID(.amdgpu))
     #expect(row?.neverMoves == true)
     #expect(row?.attach == .pins)
-    #expect(PairTable().systemOnly(Driver(name: driver)))
+    #expect(PairTable().systemOnly(DriverID(driver)))
   }
 
   @Test(arguments: ["i915", "nouveau", "radeon"])
   func movesAtAttach(driver: String) {
-    let row = PairTable().row(exporter: Driver(name: driver), importer: .vgem)
+    let row = PairTable().row(exporter: DriverID(driver), importer: DriverID(.vgem))
     #expect(row?.attach == .moves)
-    #expect(!PairTable().systemOnly(Driver(name: driver)))
+    #expect(!PairTable().systemOnly(DriverID(driver)))
   }
 
   @Test(arguments: ["amdgpu", "xe"])
   func movesAtMap(driver: String) {
-    let row = PairTable().row(exporter: Driver(name: driver), importer: .vgem)
+    let row = PairTable().row(exporter: DriverID(driver), importer: DriverID(.vgem))
     #expect(row?.attach == .nothing)
     #expect(row?.map == .moves)
     #expect(row?.neverMoves == false)
@@ -33,20 +34,20 @@ import Testing
 
   @Test func nvidiaHangsOthersAndNotItself() {
     let table = PairTable()
-    #expect(table.row(exporter: .nvidia, importer: .amdgpu)?.use == .hangs)
-    #expect(table.row(exporter: .nvidia, importer: .other)?.use == .hangs)
-    #expect(table.row(exporter: .nvidia, importer: .nvidia) == nil)
+    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.amdgpu))?.use == .hangs)
+    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.other))?.use == .hangs)
+    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.nvidia)) == nil)
   }
 
-  @Test(arguments: ["vmwgfx", "qxl", "rockchip", "never-heard-of"])
+  @Test(arguments: ["vmwgfx", "qxl", "armada-drm", "never-heard-of"])
   func nothingIsAssumedOfTheRest(driver: String) {
-    #expect(PairTable().row(exporter: Driver(name: driver), importer: .amdgpu) == nil)
-    #expect(!PairTable().systemOnly(Driver(name: driver)))
+    #expect(PairTable().row(exporter: DriverID(driver), importer: DriverID(.amdgpu)) == nil)
+    #expect(!PairTable().systemOnly(DriverID(driver)))
   }
 
   @Test func everyRowHasItsSource() {
     #expect(PairTable.builtIn.allSatisfy { !$0.source.isEmpty })
-    #expect(PairTable.builtIn.allSatisfy { Driver(name: $0.exporter) != .other })
+    #expect(PairTable.builtIn.allSatisfy { $0.exporter.driver != .other })
   }
 
   @Test func onlyTheIntegratedIntelIsSystemMemory() {
@@ -66,9 +67,15 @@ import Testing
     let (rows, errors) = PairRow.parse("nvidia-drm amdgpu nothing nothing works  # mine works")
     #expect(errors.isEmpty)
     let table = PairTable(own: rows)
-    #expect(table.row(exporter: .nvidia, importer: .amdgpu)?.use == .works)
-    #expect(table.row(exporter: .nvidia, importer: .amdgpu)?.source == "own, line 1: mine works")
-    #expect(table.row(exporter: .nvidia, importer: .i915)?.use == .hangs)
+    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.amdgpu))?.use == .works)
+    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.amdgpu))?.source == "own, line 1: mine works")
+    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.i915))?.use == .hangs)
+  }
+
+  @Test func ownRowsMayNameDriversThatAreNotKnown() {
+    let table = PairTable(own: PairRow.parse("mydrm * pins nothing works").rows)
+    #expect(table.systemOnly(DriverID("mydrm")))
+    #expect(!table.systemOnly(DriverID("yourdrm")))
   }
 
   @Test func kernelRange() throws {
@@ -76,7 +83,7 @@ import Testing
     #expect(errors.isEmpty)
     let table = PairTable(own: rows)
     func neverMoves(_ kernel: KernelVersion?) -> Bool {
-      table.row(exporter: .amdgpu, importer: .i915, kernel: kernel)!.neverMoves
+      table.row(exporter: DriverID(.amdgpu), importer: DriverID(.i915), kernel: kernel)!.neverMoves
     }
     #expect(neverMoves(KernelVersion(6, 1)) && neverMoves(KernelVersion("6.12.117-amd64")))
     #expect(!neverMoves(KernelVersion(6, 13)) && !neverMoves(KernelVersion(5, 19)))

@@ -1,0 +1,162 @@
+// The table of buffers: the same as a dictionary with a queue, in bounded memory.
+
+import Testing
+
+@testable import Placement
+
+@Suite struct CacheTests {
+  private let blank = BufferFacts(among: DeviceTable())
+
+  private func marked(_ epoch: UInt64) -> BufferFacts {
+    var facts = blank
+    facts.epoch = UInt32(truncatingIfNeeded: epoch)
+    return facts
+  }
+
+  /// A plain model: the order of use, and what was stored.
+  private struct Model {
+    var limit: Int
+    var order: [UInt64] = []
+    var epochs: [UInt64: UInt64] = [:]
+    mutating func touch(_ inode: UInt64) {
+      order.removeAll { $0 == inode }
+      order.append(inode)
+    }
+    mutating func store(_ inode: UInt64, _ epoch: UInt64) {
+      if epochs[inode] == nil && order.count == limit { epochs[order.removeFirst()] = nil }
+      epochs[inode] = epoch
+      touch(inode)
+    }
+  }
+
+  @Test(arguments: [1, 2, 7, 64, 200])
+  func behavesAsTheModel(limit: Int) {
+    var random = Seeded(UInt64(limit))
+    var cache = BufferCache(limit: limit)
+    var model = Model(limit: limit)
+    for step in UInt64(0)..<4_000 {
+      // Inodes as kernels give them: in a row, and now and then far apart.
+      let inode = UInt64.random(in: 1...UInt64(3 * limit), using: &random) &* (step % 5 == 0 ? 1 << 40 : 1)
+      if Bool.random(using: &random) {
+        cache.store(marked(step), of: BufferIdentity(inode: inode))
+        model.store(inode, step)
+      } else if let record = cache.find(BufferIdentity(inode: inode)) {
+        #expect(cache[record].epoch == UInt32(model.epochs[inode] ?? .max))
+        cache.touch(record)
+        model.touch(inode)
+      } else {
+        #expect(model.epochs[inode] == nil)
+      }
+      #expect(cache.count == model.order.count)
+    }
+    for (inode, epoch) in model.epochs {
+      let record = cache.find(BufferIdentity(inode: inode))
+      #expect(record.map { cache[$0].epoch } == UInt32(epoch))
+    }
+  }
+
+  @Test func theLeastRecentlyAskedGoesFirst() {
+    var cache = BufferCache(limit: 3)
+    for inode in 1...3 as ClosedRange<UInt64> {
+      cache.store(blank, of: BufferIdentity(inode: inode))
+    }
+    cache.touch(cache.find(BufferIdentity(inode: 1))!)
+    cache.store(blank, of: BufferIdentity(inode: 4))
+    #expect(cache.find(BufferIdentity(inode: 2)) == nil)
+    for inode in [1, 3, 4] as [UInt64] {
+      #expect(cache.find(BufferIdentity(inode: inode)) != nil)
+    }
+  }
+
+  @Test func aBufferCostsAtMost96Bytes() {
+    #expect(BufferCache.bytesPerBuffer <= 96)
+  }
+
+  @Test func inodesInARowSpreadEvenly() {
+    var cache = BufferCache(limit: 100_000)
+    for inode in 1...100_000 as ClosedRange<UInt64> {
+      cache.store(blank, of: BufferIdentity(inode: 4_000_000 + inode))
+    }
+    #expect(cache.count == 100_000)
+    #expect(cache.longestSearch <= 8)
+  }
+}
+
+@Suite struct SiblingTests {
+  private let laptop = Machine.laptop("xe")
+  private var facts: BufferFacts {
+    laptop.facts(laptop.look(reached: ["dgpu"], wouldMove: ["igpu"]))
+  }
+
+  private func key(
+    client: UInt32 = 42, format: UInt32? = 1, modifier: UInt64? = 2, size: UInt64 = 4096,
+    exporter: ExporterName = .drm
+  ) -> SiblingKey? {
+    var hints = Hints()
+    hints.clientPID = client
+    hints.format = format
+    hints.modifier = modifier
+    return SiblingKey(hints: hints, size: size, exporter: exporter)
+  }
+
+  @Test func siblingsTeachEachOther() throws {
+    var siblings = Siblings()
+    let key = try #require(self.key())
+    #expect(siblings.seed(for: key, at: 0) == nil)
+    siblings.learn(facts, from: key)
+    let seed = try #require(siblings.seed(for: key, at: 99))
+    #expect(seed.confidence == .state)
+    #expect(laptop.names(seed.reachedAlways) == ["dgpu"])
+  }
+
+  @Test func othersAreNotSiblings() throws {
+    var siblings = Siblings()
+    siblings.learn(facts, from: try #require(key()))
+    for other in [
+      key(client: 43), key(format: 2), key(modifier: 3), key(size: 8192), key(modifier: nil),
+      key(exporter: .named("i915")),
+    ] {
+      #expect(siblings.seed(for: try #require(other), at: 0) == nil)
+    }
+    #expect(key(client: 0) == nil)
+    #expect(key(format: nil) == nil)
+    #expect(key(size: 0) == nil)
+  }
+
+  @Test func guessesAndSeedsTeachNothing() throws {
+    var siblings = Siblings()
+    let key = try #require(self.key())
+    siblings.learn(BufferFacts(among: laptop.table), from: key)
+    siblings.learn(facts.seed(at: 0), from: key)
+    #expect(siblings.count == 0)
+  }
+
+  @Test func forgottenWithTheClient() throws {
+    var siblings = Siblings()
+    siblings.learn(facts, from: try #require(key(client: 1)))
+    siblings.learn(facts, from: try #require(key(client: 2)))
+    siblings.forget(client: 1)
+    #expect(siblings.seed(for: try #require(key(client: 1)), at: 0) == nil)
+    #expect(siblings.seed(for: try #require(key(client: 2)), at: 0) != nil)
+  }
+
+  @Test func boundedTheOldestGoesFirst() throws {
+    var siblings = Siblings(limit: 10)
+    for client in 1...11 as ClosedRange<UInt32> {
+      var facts = facts
+      facts.looked = Milliseconds(client)
+      siblings.learn(facts, from: try #require(key(client: client)))
+    }
+    #expect(siblings.count == 10)
+    #expect(siblings.seed(for: try #require(key(client: 1)), at: 0) == nil)
+    #expect(siblings.seed(for: try #require(key(client: 11)), at: 0) != nil)
+  }
+
+  @Test func aDeviceThatGoesIsForgotten() throws {
+    var siblings = Siblings()
+    let key = try #require(self.key())
+    siblings.learn(facts, from: key)
+    siblings.scrub(laptop["dgpu"])
+    #expect(try #require(siblings.seed(for: key, at: 0)).reached.isEmpty)
+  }
+}

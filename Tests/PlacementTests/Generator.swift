@@ -1,0 +1,139 @@
+// Random machines, facts and hints for the property tests: the same seed gives the same ones.
+
+@testable import Placement
+
+/// xorshift64*.
+struct Seeded: RandomNumberGenerator {
+  private var state: UInt64
+  init(_ seed: UInt64) { state = seed &* 0x9e37_79b9_7f4a_7c15 | 1 }
+  mutating func next() -> UInt64 {
+    state ^= state >> 12
+    state ^= state << 25
+    state ^= state >> 27
+    return state &* 0x2545_f491_4f6c_dd1d
+  }
+}
+
+/// What may happen to a buffer on a machine: who says what, look by look.
+struct Story {
+  var machine = Machine()
+  /// By look, by plane.
+  var looks: [[PlaneLook]] = []
+  var hints = StoryHints()
+
+  struct PlaneLook {
+    var name: ExporterName
+    var outcomes: [(id: String, outcome: ProbeOutcome)]
+  }
+  /// Devices by name, so that a story means the same after renumbering.
+  struct StoryHints {
+    var sampling: String?
+    var target: String?
+    var primary: String?
+    var usage: Usage?
+    var modifier: UInt64?
+  }
+
+  static let drivers = [
+    "i915", "xe", "amdgpu", "radeon", "nouveau", "nvidia-drm", "virtio_gpu", "vgem", "evdi",
+    "apple-drm", "other",
+  ]
+
+  init(seed: UInt64) {
+    var random = Seeded(seed)
+    for i in 0..<Int.random(in: 0...5, using: &random) { addDevice("d\(i)", &random) }
+    let planes = Int.random(in: 1...3, using: &random)
+    for _ in 0..<Int.random(in: 1...3, using: &random) {
+      looks.append((0..<planes).map { _ in planeLook(&random) })
+    }
+    func some(_ random: inout Seeded) -> String? {
+      Bool.random(using: &random) ? ids.randomElement(using: &random) : nil
+    }
+    hints.sampling = Int.random(in: 0..<4, using: &random) == 0 ? some(&random) : nil
+    hints.target = some(&random)
+    hints.primary = some(&random)
+    hints.usage = [nil, .sample, .scanout, [.sample, .scanout], .capture].randomElement(
+      using: &random)!
+    hints.modifier = [nil, 0, 0x02 << 56 | 1, 0x01 << 56 | 2, 0x03 << 56 | 3].randomElement(
+      using: &random)!
+  }
+
+  var ids: [String] { machine.entries.compactMap { $0?.description.stableID } }
+
+  private mutating func addDevice(_ id: String, _ random: inout Seeded) {
+    let dedicated = UInt64([0, 1 << 30].randomElement(using: &random)!)
+    machine.add(id, Self.drivers.randomElement(using: &random)!, dedicated: dedicated) {
+      $0.state = [.ready, .ready, .ready, .released, .unresponsive].randomElement(using: &random)!
+      $0.noMove = [.honoured, .ignored, .unknown].randomElement(using: &random)!
+      $0.importsSeen = [true, true, true, false, nil].randomElement(using: &random)!
+      $0.description.ignored = Int.random(in: 0..<8, using: &random) == 0
+      $0.description.role = [.render, .render, .display, .sink, .software]
+        .randomElement(using: &random)!
+      $0.description.power = [.active, .active, .suspended, .unknown].randomElement(using: &random)!
+      $0.description.bootVGA = Bool.random(using: &random)
+      if Int.random(in: 0..<4, using: &random) == 0 { $0.description.render = nil }
+    }
+  }
+
+  private func planeLook(_ random: inout Seeded) -> PlaneLook {
+    let name: ExporterName = [.drm, .drm, .unknown, .named("i915"), .named("udmabuf")]
+      .randomElement(using: &random)!
+    let outcomes: [(id: String, outcome: ProbeOutcome)] = ids.compactMap { id in
+      let outcome: ProbeOutcome? = [
+        nil, .reached(.none), .reached(.preferred(.system)), .reached(.preferred(.dedicated)),
+        .wouldMove, .refused(errno: 22), .timedOut, .asleep, .gone,
+      ].randomElement(using: &random)!
+      return outcome.map { (id, $0) }
+    }
+    return PlaneLook(name: name, outcomes: outcomes)
+  }
+
+  // MARK: Its end
+
+  var facts: [BufferFacts] {
+    let devices = machine.table
+    return looks[0].indices.map { plane in
+      var facts = BufferFacts(among: devices)
+      for (i, look) in looks.enumerated() {
+        facts.merge(
+          self.look(look[plane]), among: devices, at: Milliseconds(i) * 10_000)
+      }
+      return facts
+    }
+  }
+
+  private func look(_ plane: PlaneLook) -> Look {
+    var look = Look()
+    look.name = plane.name
+    for (id, outcome) in plane.outcomes { look.add(outcome, of: machine[id]) }
+    return look
+  }
+
+  func decide(_ facts: [BufferFacts]? = nil) -> Decision {
+    machine.decide(facts ?? self.facts) { hints in
+      hints.samplingDevice = number(self.hints.sampling)
+      hints.targetDevice = number(self.hints.target)
+      hints.primaryDevice = number(self.hints.primary)
+      hints.usage = self.hints.usage
+      hints.modifier = self.hints.modifier
+    }
+  }
+
+  private func number(_ id: String?) -> DeviceNumber {
+    id.map { machine[$0] }.map { machine.table.number(of: $0) } ?? .none
+  }
+
+  /// What can be said of an answer without slots and numbers.
+  struct Ending: Equatable {
+    var device: String?
+    var rule: Rule
+    var access: Access
+    var confidence: Confidence
+  }
+  func ending(_ decision: Decision) -> Ending {
+    Ending(
+      device: machine.name(decision.device), rule: decision.rule, access: decision.access,
+      confidence: decision.confidence)
+  }
+  var ending: Ending { ending(decide()) }
+}

@@ -1,0 +1,152 @@
+// What holds for every machine, every history of a buffer and every hint.
+
+import Testing
+
+@testable import Placement
+
+@Suite struct PropertyTests {
+  private let seeds: Range<UInt64> = 0..<500
+
+  @Test func neverADeviceThatIsGoneReleasedOrUnfitWhileAnotherIsFit() throws {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      let devices = story.machine.table
+      let decision = story.decide()
+      guard let slot = decision.device else {
+        #expect(devices.ready.isEmpty, "seed \(seed): none chosen though one is ready")
+        continue
+      }
+      let entry = try #require(devices[slot], "seed \(seed): a device that is gone")
+      #expect(entry.state == .ready, "seed \(seed)")
+      #expect(!entry.description.ignored && entry.description.node != nil, "seed \(seed)")
+      if decision.rule != .lastResort {
+        #expect(entry.description.role != .software && entry.imports, "seed \(seed)")
+        #expect(decision.access != .unreachable, "seed \(seed)")
+      }
+    }
+  }
+
+  @Test func neverADeviceThatIsKnownToHang() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      let devices = story.machine.table
+      let facts = story.facts
+      let decision = story.decide(facts)
+      guard let slot = decision.device else { continue }
+      for plane in facts {
+        guard let exporter = plane.exporters.candidates.certain,
+          devices.hanging(with: exporter).contains(slot)
+        else { continue }
+        #expect(decision.access == .unreachable, "seed \(seed)")
+        #expect(decision.rule == .lastResort, "seed \(seed)")
+      }
+    }
+  }
+
+  @Test func theLastResortIsOnlyForMachinesWithNothingFit() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      let devices = story.machine.table
+      guard story.decide().rule == .lastResort else { continue }
+      var fit = devices.ready.intersection(devices.importing).subtracting(devices.software)
+      for plane in story.facts {
+        fit = fit.subtracting(plane.failing)
+        if let exporter = plane.exporters.candidates.certain {
+          fit = fit.subtracting(devices.hanging(with: exporter))
+        }
+      }
+      // A modifier may have told the exporter, and so who hangs.
+      #expect(fit.isEmpty || story.hints.modifier != nil, "seed \(seed)")
+    }
+  }
+
+  @Test func aDeviceThatReachesNothingChangesNoAnswer() {
+    for seed in seeds {
+      var story = Story(seed: seed)
+      // A compositor that names no primary device leaves the choice to primed, and so to the machine.
+      guard !story.machine.table.ready.isEmpty else { continue }
+      story.hints.primary = story.machine.name(story.machine.table.primary)
+      let before = story.decide()
+      guard before.rule != .lastResort, before.rule != .fallback || chosenIsPrimary(story, before)
+      else { continue }
+      let facts = story.facts
+      let ending = story.ending(before)
+      // Not one that is known to reach others' system memory.
+      for driver in ["nvidia-drm", "evdi", "other"] {
+        var more = story
+        more.machine.add("z", driver, dedicated: 1 << 34) { $0.description.bootVGA = true }
+        #expect(more.ending(more.decide(facts)) == ending, "seed \(seed) \(driver)")
+      }
+    }
+  }
+
+  private func chosenIsPrimary(_ story: Story, _ decision: Decision) -> Bool {
+    story.machine.name(decision.device) == story.hints.primary
+  }
+
+  @Test func renumberingChangesNothing() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      var random = Seeded(seed + 1)
+      var other = story
+      other.machine = Machine()
+      for entry in story.machine.entries.compactMap({ $0 }).shuffled(using: &random) {
+        let device = entry.description
+        other.machine.add(device.stableID, device.driver) { renumbered in
+          let nodes = (renumbered.description.render, renumbered.description.primary)
+          renumbered = entry
+          renumbered.description.render = device.render.flatMap { _ in nodes.0 }
+          renumbered.description.primary = device.primary.flatMap { _ in nodes.1 }
+        }
+      }
+      #expect(other.ending == story.ending, "seed \(seed)")
+    }
+  }
+
+  @Test func theSameFactsInAnyOrderGiveTheSameAnswer() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      var random = Seeded(seed + 1)
+      var shuffled = story
+      for look in shuffled.looks.indices {
+        for plane in shuffled.looks[look].indices {
+          shuffled.looks[look][plane].outcomes.shuffle(using: &random)
+        }
+      }
+      #expect(shuffled.ending == story.ending, "seed \(seed)")
+    }
+  }
+
+  @Test func oneLookMoreNeverAddsToTheHomeSet() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      guard story.looks.count > 1 else { continue }
+      var shorter = story
+      shorter.looks.removeLast()
+      for (before, after) in zip(shorter.facts, story.facts) {
+        let new = after.reachedAlways.subtracting(before.reachedAlways)
+        #expect(new.intersection(before.refused).isEmpty, "seed \(seed)")
+      }
+    }
+  }
+
+  @Test func anUncertainExporterIsNeverImportedElsewhereWithoutTheFlag() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      let devices = story.machine.table
+      for facts in story.facts {
+        let exporters = facts.exporters.candidates
+        let plan = ProbePlan(
+          exporters: exporters, among: devices, asked: DeviceSet(), intentionKnown: false,
+          wake: false)
+        #expect(plan.all.intersection(devices.awake) == plan.all, "seed \(seed)")
+        #expect(plan.noMove.subtracting(devices.honoured).isEmpty, "seed \(seed)")
+        for slot in plan.safe {
+          let others = exporters.devices.subtracting(DeviceSet(slot))
+          #expect(others.subtracting(devices.systemOnly).isEmpty, "seed \(seed)")
+          #expect(!exporters.beyond.contains(.gone), "seed \(seed)")
+        }
+      }
+    }
+  }
+}
