@@ -258,6 +258,7 @@ package final class QueryEngine {
 
   private func conclude(_ look: PendingLook, of buffer: BufferIdentity) {
     looks[buffer] = nil
+    if look.wake { keeper.refreshPower() }
     let before = cache.find(buffer).map { cache[$0] }
     var facts = before ?? BufferFacts(among: keeper.table)
     facts.merge(look.look, among: keeper.table, at: time.now, fresh: look.fresh)

@@ -48,6 +48,12 @@ package struct BufferFacts: Sendable, Equatable {
 
   /// Reached it every time.
   package var reachedAlways: DeviceSet { reached.subtracting(refused).subtracting(failing) }
+  /// Those that reach it at home without being its exporter, as far as is known. Where it belongs in
+  /// dedicated memory and was never seen there, it was evicted at every look: who reached it then
+  /// would keep it from going home.
+  package var reachedAtHome: DeviceSet {
+    home == .dedicated && !seen.contains(.dedicated) ? DeviceSet() : reachedAlways
+  }
   package var asked: DeviceSet { reached.union(refused).union(failing) }
   package var settled: Bool { interval == 0 }
   package var recheckTime: Milliseconds { looked + Milliseconds(interval) }

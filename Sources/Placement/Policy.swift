@@ -122,7 +122,7 @@ private struct PlaneView {
     failing = facts.failing
     if let exporter { failing = failing.union(devices.hanging(with: exporter)) }
     native = exporter.map { DeviceSet($0) } ?? DeviceSet()
-    inPlace = facts.reachedAlways
+    inPlace = facts.reachedAtHome
     staysPut = devices.onlySystem(facts.exporters.candidates)
     inPlace = inPlace.union(sharing(facts, devices)).subtracting(native)
     dropWhatMayHang(exporters, devices)

@@ -57,6 +57,9 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     return device.node!.number
   }
 
+  /// There, but its event has not come.
+  func plugSilently(_ device: DeviceDescription) { descriptions.append(device) }
+
   func unplug(_ id: String, silently: Bool = false) {
     descriptions.removeAll { $0.stableID == id }
     if !silently { handler?(.absent(sysfsPath: "/sys/\(id)")) }
@@ -91,7 +94,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     now += probeDeadline
     let due = stuck
     stuck = []
-    due.forEach { $0() }
+    for call in due { call() }
     run()
   }
 
@@ -157,6 +160,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     if device.power == .suspended {
       if !task.wake { return .asleep }
       wakes += 1
+      change(device.stableID, silently: true) { $0.power = .active }
     }
     let inode = task.buffer.identity.inode
     let buffer = buffers[inode]!

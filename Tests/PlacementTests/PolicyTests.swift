@@ -126,6 +126,18 @@ import Testing
     #expect(decision.confidence == .state)
   }
 
+  /// Who reaches it only while it is evicted would keep it there.
+  @Test func notThoseThatReachItOnlyWhileItIsEvicted() {
+    var laptop = Machine.laptop()
+    laptop.change("dgpu") { $0.description.power = .suspended }
+    let evicted = laptop.facts(
+      laptop.look(reached: ["igpu", "dgpu"], records: ["dgpu": .dedicated]))
+    let decision = laptop.decide(evicted) { $0.primaryDevice = laptop.number("igpu") }
+    #expect(laptop.name(decision.device) == "dgpu")
+    let declared = laptop.decide(evicted) { $0.samplingDevice = laptop.number("igpu") }
+    #expect(declared.access == .mayMove)
+  }
+
   @Test func thenOthersThatReachItThere() {
     var machine = Machine.workstation("amdgpu", "amdgpu")
     machine.add("c", "amdgpu")

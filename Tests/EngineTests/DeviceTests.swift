@@ -1,0 +1,208 @@
+// Devices come, go, sleep, are released: what the engine tells, and what it answers.
+
+import Kernel
+import Placement
+import Testing
+
+@testable import Engine
+
+@Suite struct DeviceTests {
+  /// What the engine told, in order.
+  private final class Recorder {
+    var told: [String] = []
+    init(_ engine: QueryEngine) {
+      engine.onDeviceChange = { [unowned self, unowned engine] change in
+        self.told.append("\(change.kind) \(change.device.description.stableID) \(engine.generation)")
+      }
+      engine.onInvalidated = { [unowned self] generation, devices in
+        self.told.append("invalidated \(generation) \(devices.map(\.minor))")
+      }
+    }
+  }
+
+  @Test func oneInvalidationAChange() throws {
+    let laptop = try Laptop()
+    let recorder = Recorder(laptop.engine)
+    let start = laptop.engine.generation
+    laptop.machine.plug("egpu", "nouveau", minor: 5)
+    laptop.machine.change("egpu") { $0.model = "shown, no more" }
+    laptop.machine.unplug("egpu")
+    laptop.machine.unplug("egpu")
+    #expect(
+      recorder.told == [
+        "added egpu \(start + 1)", "invalidated \(start + 1) [133]", "changed egpu \(start + 1)",
+        "removed egpu \(start + 2)", "invalidated \(start + 2) [133]",
+      ])
+  }
+
+  @Test func overrunIsMendedByEnumeration() throws {
+    let laptop = try Laptop()
+    laptop.machine.unplug("dgpu", silently: true)
+    #expect(laptop.engine.devices.count == 2)
+    laptop.machine.overrun()
+    #expect(laptop.engine.devices.map(\.description.stableID) == ["igpu"])
+  }
+
+  @Test func devicesInStableOrderThePrimaryFirst() throws {
+    let laptop = try Laptop()
+    laptop.machine.plug("aaa", "nouveau", minor: 9)
+    #expect(laptop.engine.devices.map(\.description.stableID) == ["igpu", "aaa", "dgpu"])
+    #expect(laptop.engine.primary?.description.stableID == "igpu")
+    #expect(laptop.engine.devices.map(\.isPrimary) == [true, false, false])
+  }
+
+  @Test func aHintMayNameADeviceWhoseEventHasNotCome() throws {
+    let laptop = try Laptop()
+    laptop.allocate(7, on: nil, home: .system, name: .named("udmabuf"))
+    _ = laptop.machine.place(laptop.engine, 7)
+    laptop.machine.unplug("dgpu")
+    // Back, but its event is still in the queue.
+    let engine = laptop.engine
+    var late = laptop.machine.descriptions[0]
+    late.stableID = "late"
+    late.sysfsPath = "/sys/late"
+    late.render?.number = DeviceNumber(major: 226, minor: 190)
+    late.primary = nil
+    laptop.machine.plugSilently(late)
+    let answer = laptop.machine.place(engine, 7) { $0.primaryDevice = late.render!.number }
+    #expect(answer.device == late.render!.number)
+    #expect(answer.access == .inPlace)
+  }
+
+  @Test func aNumberThatNamesNothingIsSearchedForOnce() throws {
+    let laptop = try Laptop()
+    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    let nothing = DeviceNumber(major: 226, minor: 250)
+    _ = laptop.machine.place(laptop.engine, 7)
+    let first = laptop.machine.place(laptop.engine, 7) { $0.targetDevice = nothing }
+    let query = laptop.machine.query([7]) { $0.targetDevice = nothing }
+    #expect(first.device == laptop.dgpu)
+    #expect(laptop.engine.answerNow(query) != nil)
+    let text = laptop.engine.explain(query, first)
+    #expect(text.evidence.contains("target-device 226:250 names no known device: ignored"))
+  }
+
+  @Test func anExporterThatGoesTakesItsVerdictsAlong() throws {
+    let laptop = try Laptop()
+    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    #expect(laptop.machine.place(laptop.engine, 7).device == laptop.dgpu)
+    laptop.machine.unplug("dgpu")
+    let after = laptop.machine.place(laptop.engine, 7)
+    #expect(after.device == laptop.igpu)
+    #expect(after.access == .moves)
+    #expect(after.confidence == .guess)
+    let replugged = laptop.machine.plug("dgpu", "amdgpu", minor: 0, dedicated: 8 << 30)
+    #expect(laptop.machine.place(laptop.engine, 7).access != .native)
+    #expect(replugged == laptop.dgpu)
+  }
+
+  @Test func aDeviceThatComesIsAskedBehindAndThatChangesNoAnswer() throws {
+    let laptop = try Laptop()
+    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    let before = laptop.machine.place(laptop.engine, 7)
+    laptop.machine.plug("egpu", "nouveau", minor: 5, dedicated: 1 << 30)
+    let query = laptop.machine.query([7])
+    let served = laptop.engine.answerNow(query)
+    #expect(served?.device == before.device)
+    #expect(laptop.engine.wantsRefresh(query))
+    var refreshed = 0
+    laptop.engine.onRefreshed = { _ in refreshed += 1 }
+    laptop.machine.ask(laptop.engine, query) { _ in }
+    laptop.machine.run()
+    #expect(!laptop.engine.wantsRefresh(query))
+    #expect(laptop.engine.answerNow(query)?.device == before.device)
+  }
+
+  @Test func aHintThatNamesADeviceNotYetAskedIsLookedAtFirst() throws {
+    let laptop = try Laptop()
+    laptop.allocate(7, on: nil, home: .system, name: .named("udmabuf"))
+    _ = laptop.machine.place(laptop.engine, 7)
+    let egpu = laptop.machine.plug("egpu", "nouveau", minor: 5)
+    let query = laptop.machine.query([7]) { $0.targetDevice = egpu }
+    #expect(laptop.engine.answerNow(query) == nil)
+    let answer = laptop.machine.place(laptop.engine, 7) { $0.targetDevice = egpu }
+    #expect(answer.device == egpu)
+    #expect(answer.access == .inPlace)
+  }
+
+  // MARK: Sleep
+
+  @Test func aSleepingDeviceIsNeverAskedUnlessTheAskerSaysSo() throws {
+    let laptop = try Laptop()
+    laptop.machine.change("dgpu", silently: true) { $0.power = .suspended }
+    for inode in 1...100 as ClosedRange<UInt64> {
+      laptop.allocate(inode, on: "dgpu", home: .dedicated, in: .system)
+      _ = laptop.machine.place(laptop.engine, inode)
+    }
+    #expect(laptop.machine.wakes == 0)
+    #expect(laptop.engine.device(laptop.dgpu)?.description.power == .suspended)
+    let answer = laptop.machine.place(laptop.engine, 1) { $0.wake = true }
+    #expect(laptop.machine.wakes == 1)
+    #expect(answer.device == laptop.dgpu)
+    #expect(answer.confidence == .intent)
+  }
+
+  @Test func aDeviceThatWokeIsAskedThen() throws {
+    let laptop = try Laptop()
+    laptop.machine.records = false
+    laptop.machine.change("dgpu") { $0.power = .suspended }
+    laptop.allocate(7, on: "dgpu", home: .dedicated, in: .system)
+    #expect(laptop.machine.place(laptop.engine, 7).device == laptop.igpu)
+    laptop.machine.change("dgpu") { $0.power = .active }
+    laptop.machine.buffers[7]!.residency = .dedicated
+    laptop.machine.now += 1_000
+    let answer = laptop.machine.place(laptop.engine, 7)
+    #expect(answer.device == laptop.dgpu)
+    #expect(answer.access == .native)
+    #expect(answer.confidence == .stable)
+  }
+
+  // MARK: Release
+
+  @Test func aReleasedDeviceIsNotAskedAndNotChosen() throws {
+    let laptop = try Laptop()
+    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    _ = laptop.machine.place(laptop.engine, 7)
+    var closed = false
+    try laptop.engine.release(laptop.dgpu) { closed = true }
+    #expect(throws: EngineError.released) { try laptop.engine.release(laptop.dgpu) {} }
+    laptop.machine.run()
+    #expect(closed)
+    let imports = laptop.machine.imports
+    #expect(laptop.machine.place(laptop.engine, 7) { $0.fresh = true }.device == laptop.igpu)
+    #expect(laptop.machine.imports == imports + 1)
+    laptop.engine.unrelease(laptop.dgpu)
+    #expect(laptop.engine.device(laptop.dgpu)?.state == .ready)
+    #expect(laptop.machine.place(laptop.engine, 7).device == laptop.dgpu)
+  }
+
+  @Test func whatIsNoDeviceCantBeReleased() throws {
+    let laptop = try Laptop()
+    #expect(throws: EngineError.unknownDevice) {
+      try laptop.engine.release(DeviceNumber(major: 1, minor: 3)) {}
+    }
+  }
+
+  // MARK: The kernel's mind
+
+  @Test func noMoveIsKnownOnceSomeoneAsked() throws {
+    for (noMove, told) in [(NoMove.honoured, NoMove.honoured), (.ignored, .ignored)] {
+      let laptop = try Laptop(noMove: noMove)
+      #expect(laptop.engine.noMove == .unknown)
+      laptop.allocate(7, on: "dgpu", home: .dedicated)
+      _ = laptop.machine.place(laptop.engine, 7)
+      #expect(laptop.engine.noMove == told)
+    }
+  }
+
+  @Test func withoutDevicesThereIsNoAnswerButAnAnswer() throws {
+    let machine = FakeMachine()
+    let engine = QueryEngine(devices: machine, reader: machine, prober: machine, time: machine)
+    try engine.start()
+    machine.buffers[7] = .init(exporter: nil, home: .system, residency: .system, name: .named("udmabuf"))
+    let answer = machine.place(engine, 7)
+    #expect(answer.device == .none)
+    #expect(answer.access == .unreachable)
+    #expect(engine.explain(machine.query([7]), answer).rule == "no-device")
+  }
+}

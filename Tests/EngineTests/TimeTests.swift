@@ -1,0 +1,131 @@
+// Answers over time: looked at again, refreshed behind, taught by siblings.
+
+import Kernel
+import Placement
+import Testing
+
+@testable import Engine
+
+@Suite struct TimeTests {
+  @Test(arguments: [Memory.system, .dedicated])
+  func pingPongSettlesOnItsHome(first: Memory) throws {
+    let laptop = try Laptop()
+    laptop.machine.records = false
+    laptop.allocate(7, on: "dgpu", home: .dedicated, in: first)
+    var answer = laptop.machine.place(laptop.engine, 7)
+    for _ in 0..<100 {
+      let now = laptop.machine.buffers[7]!.residency
+      laptop.machine.buffers[7]!.residency = now == .system ? .dedicated : .system
+      laptop.machine.now += 10_000
+      answer = laptop.machine.place(laptop.engine, 7) { $0.fresh = true }
+    }
+    #expect(answer.device == laptop.dgpu)
+    #expect(answer.access == .native)
+    #expect(answer.confidence == .stable)
+    #expect(answer.recheck == 0)
+    #expect(laptop.machine.moves == 0)
+  }
+
+  @Test func unsettledAnswersAreLookedAtAgainWhenDue() throws {
+    let laptop = try Laptop()
+    laptop.machine.records = false
+    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    let first = laptop.machine.place(laptop.engine, 7)
+    #expect(first.recheck == 250)
+    laptop.machine.now += 249
+    let second = laptop.machine.place(laptop.engine, 7)
+    #expect(second.cached)
+    #expect(second.recheck == 1)
+    laptop.machine.now += 1
+    let third = laptop.machine.place(laptop.engine, 7)
+    #expect(!third.cached)
+    #expect(third.confidence == .stable)
+  }
+
+  @Test func oldAnswersAreServedAtOnceAndRefreshedBehind() throws {
+    let laptop = try Laptop()
+    laptop.machine.records = false
+    laptop.allocate(7, on: "dgpu", home: .dedicated, in: .system)
+    var answer = laptop.machine.place(laptop.engine, 7)
+    while answer.recheck > 0 {
+      laptop.machine.now += Milliseconds(answer.recheck)
+      answer = laptop.machine.place(laptop.engine, 7)
+    }
+    #expect(answer.confidence == .stable)
+    #expect(answer.device == laptop.igpu, "it lay in system memory all the time")
+
+    var refreshed: [BufferIdentity] = []
+    laptop.engine.onRefreshed = { refreshed.append($0) }
+    let query = laptop.machine.query([7])
+    #expect(!laptop.engine.wantsRefresh(query))
+    laptop.machine.now += 60_000
+    laptop.machine.buffers[7]!.residency = .dedicated
+    #expect(laptop.engine.answerNow(query)?.cached == true)
+    #expect(laptop.engine.wantsRefresh(query))
+    laptop.machine.ask(laptop.engine, query) { _ in }
+    #expect(!laptop.engine.wantsRefresh(query), "one refresh at a time")
+    laptop.machine.run()
+    #expect(refreshed == [BufferIdentity(inode: 7)])
+    #expect(laptop.engine.answerNow(query)?.device == laptop.dgpu)
+    #expect(!laptop.engine.wantsRefresh(query))
+  }
+
+  @Test func aRefreshThatChangesNothingTellsNobody() throws {
+    let laptop = try Laptop()
+    laptop.machine.records = false
+    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    _ = laptop.machine.place(laptop.engine, 7)
+    _ = laptop.machine.place(laptop.engine, 7) { $0.fresh = true }
+    var refreshed = 0
+    laptop.engine.onRefreshed = { _ in refreshed += 1 }
+    laptop.machine.now += 60_000
+    laptop.machine.ask(laptop.engine, laptop.machine.query([7])) { _ in }
+    laptop.machine.run()
+    #expect(laptop.machine.imports == 6)
+    #expect(refreshed == 0)
+  }
+
+  // MARK: Swapchains
+
+  @Test func aResizeStormCostsNoProbesOnceKnown() throws {
+    let laptop = try Laptop()
+    let swapchain: (inout Hints) -> Void = {
+      $0.clientPID = 42
+      $0.format = 0x3432_5258
+      $0.modifier = 0
+    }
+    laptop.allocate(1, on: "dgpu", home: .dedicated)
+    _ = laptop.machine.place(laptop.engine, 1, swapchain)
+    let imports = laptop.machine.imports
+    for inode in 2...1_000 as ClosedRange<UInt64> {
+      laptop.allocate(inode, on: "dgpu", home: .dedicated)
+      let answer = laptop.machine.place(laptop.engine, inode, swapchain)
+      #expect(answer.device == laptop.dgpu)
+      #expect(answer.access == .native)
+      #expect(answer.confidence == .state)
+      #expect(answer.recheck > 0)
+    }
+    #expect(laptop.machine.imports == imports)
+
+    laptop.engine.forget(client: 42)
+    laptop.allocate(1_001, on: "dgpu", home: .dedicated)
+    _ = laptop.machine.place(laptop.engine, 1_001, swapchain)
+    #expect(laptop.machine.imports == imports + 2)
+  }
+
+  @Test func aSeededBufferIsLookedAtInTheEnd() throws {
+    let laptop = try Laptop()
+    let swapchain: (inout Hints) -> Void = {
+      $0.clientPID = 42
+      $0.format = 1
+    }
+    laptop.allocate(1, on: "dgpu", home: .dedicated)
+    laptop.allocate(2, on: "dgpu", home: .dedicated)
+    _ = laptop.machine.place(laptop.engine, 1, swapchain)
+    let seeded = laptop.machine.place(laptop.engine, 2, swapchain)
+    laptop.machine.now += Milliseconds(seeded.recheck)
+    let seen = laptop.machine.place(laptop.engine, 2, swapchain)
+    #expect(seen.confidence == .intent)
+    #expect(seen.recheck == 0)
+  }
+}
