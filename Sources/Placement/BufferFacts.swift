@@ -49,10 +49,11 @@ package struct BufferFacts: Sendable, Equatable {
   /// Reached it every time.
   package var reachedAlways: DeviceSet { reached.subtracting(refused).subtracting(failing) }
   /// Those that reach it at home without being its exporter, as far as is known. Where it belongs in
-  /// dedicated memory and was never seen there, it was evicted at every look: who reached it then
-  /// would keep it from going home.
+  /// dedicated memory and was only seen in system memory, it was evicted: who reached it then would
+  /// keep it from going home, unless its exporter is gone and its home with it.
   package var reachedAtHome: DeviceSet {
-    home == .dedicated && !seen.contains(.dedicated) ? DeviceSet() : reachedAlways
+    let wasEvicted = home == .dedicated && seen == .system
+    return wasEvicted && !exporters.candidates.devices.isEmpty ? DeviceSet() : reachedAlways
   }
   package var asked: DeviceSet { reached.union(refused).union(failing) }
   package var settled: Bool { interval == 0 }
@@ -111,7 +112,7 @@ extension BufferFacts {
 
   /// The exporter's word, or its nature, ends all doubt about the home.
   private mutating func settleByIntention(_ look: Look, among devices: DeviceTable) -> Bool {
-    let intended = look.intention(exporter: exporters.candidates.certain)
+    let intended = look.intention(exporters: exporters.candidates)
     if intended != .unknown {
       (home, confidence) = (intended, .intent)
     } else if homeIsCertain {

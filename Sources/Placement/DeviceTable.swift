@@ -52,7 +52,7 @@ package final class DeviceTable: Sendable {
   private let cards: [DeviceNumber]
   private let ranks: [UInt8]
   private let hanging: [DeviceSet]
-  private let mates: [DeviceSet]
+  private let kin: [DeviceSet]
 
   package init(
     _ entries: [DeviceEntry?] = [], goneDrivers: DriverSet = DriverSet(),
@@ -102,9 +102,12 @@ package final class DeviceTable: Sendable {
       set.remove(DeviceSlot(UInt8(exporter)))
       return set
     }
-    mates = entries.map { entry in
-      guard let entry else { return DeviceSet() }
-      return those { other, _ in other.description.isPaired(with: entry.description) }
+    kin = entries.indices.map { slot in
+      guard let entry = entries[slot] else { return DeviceSet() }
+      return those { other, id in
+        other.description.isPaired(with: entry.description)
+          || id == ids[slot] && id.driver.isPeerToPeer
+      }.union(DeviceSet(DeviceSlot(UInt8(slot))))
     }
   }
 
@@ -116,8 +119,8 @@ package final class DeviceTable: Sendable {
   package func number(of slot: DeviceSlot) -> DeviceNumber { nodes[Int(slot.index)] }
   /// Importers that are known to hang when they use this one's buffers.
   package func hanging(with exporter: DeviceSlot) -> DeviceSet { hanging[Int(exporter.index)] }
-  /// The other half of a split pair.
-  package func mates(of slot: DeviceSlot) -> DeviceSet { mates[Int(slot.index)] }
+  /// Those that may reach this one's dedicated memory: itself, its other half, its peers.
+  package func kin(of slot: DeviceSlot) -> DeviceSet { kin[Int(slot.index)] }
 
   /// The device that either node's number names.
   package func slot(of number: DeviceNumber) -> DeviceSlot? {

@@ -67,6 +67,9 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     }
   }
 
+  /// Its devices may reach each other's dedicated memory over the bus (KERNEL.md: "unless P2P").
+  package var isPeerToPeer: Bool { self == .amdgpu || self == .xe }
+
   /// Keeps what an allocation was meant for, to be read after a self-import.
   package var keepsRecord: Bool {
     switch self {

@@ -53,23 +53,27 @@ package struct Look: Sendable {
     if let named = devices.exporters(named: name) { evidence.narrow(to: named, by: .name) }
   }
 
-  /// The memory that the buffer lies in now, as far as this look tells. That a device reaches it in
-  /// system memory is only seen if that device isn't the exporter or the exporter's other half.
+  /// The memory that the buffer lies in now, as far as this look tells. That it lies in system memory
+  /// shows only in a device that can't reach the exporter's own.
   package func residency(exporters: ExporterSet, among devices: DeviceTable) -> Memory {
     if let introspection, introspection.residency != .unknown { return introspection.residency }
     if devices.onlySystem(exporters) { return .system }
     if !wouldMove.isEmpty { return .dedicated }
-    for slot in exporters.devices {
-      let kin = DeviceSet(slot).union(devices.mates(of: slot))
-      if reached.subtracting(kin).isEmpty { return .unknown }
+    for slot in exporters.devices where reached.subtracting(devices.kin(of: slot)).isEmpty {
+      return .unknown
     }
     return reached.isEmpty ? .unknown : .system
   }
 
-  /// What the exporter itself says that the buffer was meant for.
-  package func intention(exporter: DeviceSlot?) -> Memory {
+  /// What the exporter itself says that the buffer was meant for. Importers record system memory too,
+  /// so that counts only if all that may be the exporter say so.
+  package func intention(exporters: ExporterSet) -> Memory {
     if !recordedDedicated.isEmpty { return .dedicated }
-    if let exporter, recordedSystem.contains(exporter) { return .system }
+    if !exporters.devices.isEmpty && !exporters.beyond.contains(.gone)
+      && exporters.devices.subtracting(recordedSystem).isEmpty
+    {
+      return .system
+    }
     return introspection?.preferred ?? .unknown
   }
 }

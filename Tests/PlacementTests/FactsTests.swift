@@ -108,11 +108,19 @@ import Testing
   }
 
   @Test func systemMemoryInTheRecordOfOneThatMayHaveImportedItSaysNothing() {
+    let machine = Machine.workstation("amdgpu", "xe")
+    let facts = machine.facts(machine.look(reached: ["a", "b"], records: ["a": .system]))
+    #expect(facts.confidence == .state)
+    #expect(facts.home == .unknown)
+  }
+
+  @Test func systemMemoryInTheRecordsOfAllThatMayHaveExportedItIsItsIntention() {
     let machine = Machine.workstation("amdgpu", "amdgpu")
     let facts = machine.facts(
       machine.look(reached: ["a", "b"], records: ["a": .system, "b": .system]))
-    #expect(facts.confidence == .state)
-    #expect(facts.home == .unknown)
+    #expect(facts.confidence == .intent)
+    #expect(facts.home == .system)
+    #expect(facts.exporters.candidates.certain == nil)
   }
 
   @Test func introspectionTellsIntentionOrResidency() {
@@ -178,6 +186,23 @@ import Testing
     let both = machine.look(reached: ["gpu", "display", "egpu"])
     #expect(machine.facts(pair).residency == .unknown)
     #expect(machine.facts(both).residency == .system)
+  }
+
+  @Test func peersReachEachOthersMemoryAndDontTellIt() {
+    let machine = Machine.workstation("amdgpu", "amdgpu")
+    let facts = machine.facts(
+      machine.look(reached: ["a", "b"], records: ["a": .system, "b": .dedicated]))
+    #expect(facts.residency == .unknown)
+    #expect(machine.names(facts.reachedAtHome) == ["a", "b"])
+  }
+
+  @Test func whatWasEvictedWhenItsExporterWentStaysWhereItIs() {
+    let laptop = Machine.laptop()
+    var facts = laptop.facts(
+      laptop.look(reached: ["dgpu", "igpu"], records: ["dgpu": .dedicated]))
+    #expect(facts.reachedAtHome.isEmpty)
+    facts.scrub(laptop["dgpu"])
+    #expect(laptop.names(facts.reachedAtHome) == ["igpu"])
   }
 
   // MARK: Age and size
