@@ -19,7 +19,7 @@ struct PlaceCommand: ParsableCommand {
         primectl place --device renderD129 --memory vram
         primectl place --udmabuf --hint usage=scanout
         primectl place --fd 3 --json 3<&0
-        primectl place --buffer b0 --bus session      (primed --simulate hybrid-laptop)
+        primectl place --buffer game --bus session    (primed --simulate hybrid-laptop)
       """)
 
   @Option(help: "Make the buffer on this device: node, number, stable id or driver.")

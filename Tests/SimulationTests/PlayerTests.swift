@@ -133,3 +133,25 @@ private let example = #"""
     for value in values { #expect(try JSON(Array(value.text.utf8)) == value) }
   }
 }
+
+@Suite struct DamageTests {
+  /// Whatever is done to a file, it is read or refused; nothing traps.
+  @Test func aDamagedFileIsReadOrRefused() {
+    let text = Array(example.utf8)
+    var refused = 0
+    for at in stride(from: 0, to: text.count, by: 3) {
+      for damage in [nil, UInt8(ascii: "\""), UInt8(ascii: "9"), UInt8(ascii: "]"), 0x80] {
+        var damaged = text
+        if let damage { damaged[at] = damage } else { damaged.remove(at: at) }
+        do {
+          _ = try Scenario(json: damaged)
+        } catch {
+          refused += 1
+          #expect(!error.description.isEmpty)
+        }
+      }
+      #expect(throws: ScenarioError.self) { try Scenario(json: text.prefix(at)) }
+    }
+    #expect(refused > text.count / 3)
+  }
+}
