@@ -28,6 +28,7 @@ private let builtIns: [(name: String, text: [UInt8])] = [
   ("eight-gpu-workstation", PackageResources.eight_gpu_workstation_json),
   ("gamescope-1220-game-on-dgpu", PackageResources.gamescope_1220_game_on_dgpu_json),
   ("gamescope-193-wrong-gpu", PackageResources.gamescope_193_wrong_gpu_json),
+  ("gamescope-2070-rk3588", PackageResources.gamescope_2070_rk3588_json),
   ("hung-driver", PackageResources.hung_driver_json),
   ("hybrid-laptop", PackageResources.hybrid_laptop_json),
   ("hyprland-16092-refused-import", PackageResources.hyprland_16092_refused_import_json),
