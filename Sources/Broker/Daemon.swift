@@ -120,12 +120,15 @@ package final class Daemon {
       Log.write(.info, "\(name) is gone", field)
       objects[view.slot] = nil
     }
-    if change.kind != .changed { announce() }
+    if change.kind != .changed { Notify.state(status) }
   }
 
-  private func announce() {
+  /// Ready means that the name is ours: not before.
+  private func announce() { Notify.state("READY=1\n" + status) }
+
+  private var status: String {
     let n = engine.devices.count
-    Notify.state("READY=1\nSTATUS=\(n) DRM device\(n == 1 ? "" : "s")")
+    return "STATUS=\(n) DRM device\(n == 1 ? "" : "s")"
   }
 }
 

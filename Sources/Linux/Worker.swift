@@ -1,7 +1,6 @@
 // A thread that does jobs which may block, one after the other.
 
 internal import CShims
-internal import CSystemd
 internal import Glibc
 internal import Synchronization
 
