@@ -59,6 +59,8 @@ package final class QueryEngine {
   private let time: any TimeSource
   private let settings: EngineSettings
   private let keeper: DeviceKeeper
+  /// The keeper's, as of the last change.
+  private var table: DeviceTable
   private var cache: BufferCache
   private var siblings: Siblings
   private var looks: [BufferIdentity: PendingLook] = [:]
@@ -66,6 +68,7 @@ package final class QueryEngine {
   /// Numbers in hints that name no device, so as not to search for them at every query.
   private var unknownNumbers: [DeviceNumber] = []
   private var counters = Counters()
+  private var lastHitWasStale = false
 
   private struct Counters {
     var queries: UInt64 = 0
@@ -84,6 +87,7 @@ package final class QueryEngine {
     self.time = time
     self.settings = settings
     keeper = DeviceKeeper(source: devices, prober: prober, time: time, settings: settings)
+    table = keeper.table
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
     keeper.onChange = { [unowned self] changes in self.devicesChanged(changes) }
@@ -101,26 +105,31 @@ package final class QueryEngine {
   /// `fresh`, or an unsettled answer whose recheck time has come). Allocates nothing on a hit.
   package func answerNow(_ query: Query) -> Answer? {
     counters.queries += 1
-    guard !query.hints.fresh, !namesUnsearched(query.hints) else { return nil }
-    let now = time.now
-    for i in 0..<query.planes.count {
-      guard let record = cache.find(query.planes[i]) else { return nil }
-      if mustLook(at: record, query.hints, now) { return nil }
-      cache.touch(record)
+    lastHitWasStale = false
+    guard !query.hints.fresh else { return nil }
+    let (devices, now) = (table, time.now)
+    let asker = Asker(query.hints, among: devices)
+    if namesUnsearched(asker) { return nil }
+    var stale = false
+    guard let first = recall(query.planes[0], asker, devices, now, &stale) else { return nil }
+    var situation = Situation(first, asker, among: devices)
+    var recheck = first.recheck(at: now)
+    for i in 1..<max(query.planes.count, 1) {
+      guard let plane = recall(query.planes[i], asker, devices, now, &stale) else { return nil }
+      situation.add(plane, asker, among: devices)
+      recheck = sooner(recheck, plane.recheck(at: now))
     }
     counters.hits += 1
-    return decide(query, at: now, cached: true)
+    lastHitWasStale = stale
+    return answer(situation, query, devices, recheck, cached: true)
   }
 
-  /// The answer just given is old: it may be served, but call `answer` too, so that what changed is
-  /// told by `onRefreshed`.
+  /// The answer that `answerNow` just gave to this query is old: it may be served, but call `answer`
+  /// too, so that what changed is told by `onRefreshed`.
   package func wantsRefresh(_ query: Query) -> Bool {
-    let now = time.now
-    for i in 0..<query.planes.count {
-      guard let record = cache.find(query.planes[i]), looks[query.planes[i]] == nil else { continue }
-      if mayRefresh(record, now) { return true }
-    }
-    return false
+    guard lastHitWasStale else { return false }
+    for i in 0..<query.planes.count where looks[query.planes[i]] != nil { return false }
+    return true
   }
 
   /// Looks at the buffer first. `buffers` are the distinct dma-bufs of the planes, held until the
@@ -137,7 +146,7 @@ package final class QueryEngine {
     var looked = false
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1
-      then(.success(self.decide(query, at: self.time.now, cached: !looked)))
+      then(.success(self.decide(query, cached: !looked)))
     }
     for buffer in buffers {
       looked = look(at: buffer, query.hints, then: pending.step) || looked
@@ -148,7 +157,8 @@ package final class QueryEngine {
   /// Reasons and details of an answer just given to the same query.
   package func explain(_ query: Query, _ answer: Answer) -> Explanation {
     let planes = (0..<query.planes.count).map { facts(of: query.planes[$0]) }
-    var text = Explainer.explain(planes, hints: query.hints, among: keeper.table)
+    let asker = Asker(query.hints, among: table)
+    var text = Explainer.explain(planes, asker, among: table)
     text.cached = answer.cached
     return text
   }
@@ -157,19 +167,26 @@ package final class QueryEngine {
   package func forget(client: UInt32) { siblings.forget(client: client) }
 
   private func facts(of buffer: BufferIdentity) -> BufferFacts {
-    cache.find(buffer).map { cache[$0] } ?? BufferFacts(among: keeper.table)
+    cache.find(buffer).map { cache[$0] } ?? BufferFacts(among: table)
   }
 
-  private func decide(_ query: Query, at now: Milliseconds, cached: Bool) -> Answer {
-    let devices = keeper.table
+  private func decide(_ query: Query, cached: Bool) -> Answer {
+    let devices = table
+    let asker = Asker(query.hints, among: devices)
     let first = facts(of: query.planes[0])
-    var situation = Situation(first, hints: query.hints, among: devices)
-    var recheck = first.recheck(at: now)
+    var situation = Situation(first, asker, among: devices)
+    var recheck = first.recheck(at: time.now)
     for i in 1..<max(query.planes.count, 1) {
       let plane = facts(of: query.planes[i])
-      situation.add(plane, hints: query.hints, among: devices)
-      recheck = sooner(recheck, plane.recheck(at: now))
+      situation.add(plane, asker, among: devices)
+      recheck = sooner(recheck, plane.recheck(at: time.now))
     }
+    return answer(situation, query, devices, recheck, cached: cached)
+  }
+
+  private func answer(
+    _ situation: Situation, _ query: Query, _ devices: DeviceTable, _ recheck: UInt32, cached: Bool
+  ) -> Answer {
     let decision = Policy.decide(situation, among: devices)
     return Answer(
       device: decision.device.map { devices.number(of: $0) } ?? .none, access: decision.access,
@@ -179,27 +196,42 @@ package final class QueryEngine {
 
   // MARK: Looks
 
-  private func mustLook(at record: Int, _ hints: Hints, _ now: Milliseconds) -> Bool {
-    let facts = cache[record]
-    if facts.isDue(at: now) { return true }
-    let devices = keeper.table
-    if hints.wake && !ProbePlan.unasked(facts, among: devices, wake: true).isEmpty { return true }
-    guard facts.epoch != epoch else { return false }
-    let unasked = ProbePlan.unasked(facts, among: devices, wake: false)
-    if unasked.isEmpty {
-      cache[record].epoch = epoch
-      return false
+  /// What is known of a plane, if that may be answered from.
+  private func recall(
+    _ buffer: BufferIdentity, _ asker: Asker, _ devices: DeviceTable, _ now: Milliseconds,
+    _ stale: inout Bool
+  ) -> BufferFacts? {
+    guard let facts = cache.recall(buffer) else { return nil }
+    switch standing(facts, asker, devices, now) {
+    case .due: return nil
+    case .stale: stale = true
+    case .good:
+      // None is left to be asked: not to be worked out again until the devices change.
+      if facts.epoch != epoch { cache.note(epoch, of: buffer) }
     }
-    return [hints.samplingDevice, hints.targetDevice, hints.primaryDevice].contains {
-      devices.slot(of: $0).map(unasked.contains) ?? false
-    }
+    return facts
   }
 
-  private func mayRefresh(_ record: Int, _ now: Milliseconds) -> Bool {
-    let facts = cache[record]
-    if facts.isStale(at: now) { return true }
-    return facts.epoch != epoch
-      && !ProbePlan.unasked(facts, among: keeper.table, wake: false).isEmpty
+  private enum Standing {
+    case good
+    /// May be served, and should be looked at behind.
+    case stale
+    case due
+  }
+
+  private func standing(
+    _ facts: BufferFacts, _ asker: Asker, _ devices: DeviceTable, _ now: Milliseconds
+  ) -> Standing {
+    if facts.isDue(at: now) { return .due }
+    if asker.hints.wake && !ProbePlan.unasked(facts, among: devices, wake: true).isEmpty {
+      return .due
+    }
+    if facts.epoch != epoch {
+      let unasked = ProbePlan.unasked(facts, among: devices, wake: false)
+      if !unasked.intersection(asker.named).isEmpty { return .due }
+      if !unasked.isEmpty { return .stale }
+    }
+    return facts.isStale(at: now) ? .stale : .good
   }
 
   private var epoch: UInt32 { UInt32(truncatingIfNeeded: generation) }
@@ -219,16 +251,17 @@ package final class QueryEngine {
       look.wait { [unowned self] in _ = self.look(at: buffer, hints, then: then) }
       return true
     }
-    let now = time.now
-    let known = cache.find(buffer.identity)
-    if let known, !hints.fresh, !mustLook(at: known, hints, now), !mayRefresh(known, now) {
+    let known = cache.find(buffer.identity).map { cache[$0] }
+    if let known, !hints.fresh,
+      standing(known, Asker(hints, among: table), table, time.now) == .good
+    {
       then()
       return false
     }
     let label = reader.label(of: buffer.fd.rawValue)
     let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
     if known == nil, !hints.fresh, !hints.wake, let key,
-      var seed = siblings.seed(for: key, at: now)
+      var seed = siblings.seed(for: key, at: time.now)
     {
       counters.seeded += 1
       seed.epoch = epoch
@@ -260,8 +293,8 @@ package final class QueryEngine {
     looks[buffer] = nil
     if look.wake { keeper.refreshPower() }
     let before = cache.find(buffer).map { cache[$0] }
-    var facts = before ?? BufferFacts(among: keeper.table)
-    facts.merge(look.look, among: keeper.table, at: time.now, fresh: look.fresh)
+    var facts = before ?? BufferFacts(among: table)
+    facts.merge(look.look, among: table, at: time.now, fresh: look.fresh)
     facts.epoch = epoch
     cache.store(facts, of: buffer)
     if let key = look.siblings { siblings.learn(facts, from: key) }
@@ -273,19 +306,18 @@ package final class QueryEngine {
 
   // MARK: Hints
 
-  private func namesUnsearched(_ hints: Hints) -> Bool {
-    isUnsearched(hints.samplingDevice) || isUnsearched(hints.targetDevice)
-      || isUnsearched(hints.primaryDevice)
-  }
-
-  private func isUnsearched(_ number: DeviceNumber) -> Bool {
-    number != .none && keeper.table.slot(of: number) == nil && !unknownNumbers.contains(number)
+  private func namesUnsearched(_ asker: Asker) -> Bool {
+    var unsearched = false
+    asker.forEachUnknown { _, number in
+      if !unknownNumbers.contains(number) { unsearched = true }
+    }
+    return unsearched
   }
 
   /// A compositor may name a device before its event was handled.
   private func search(_ hints: Hints) {
-    for number in [hints.samplingDevice, hints.targetDevice, hints.primaryDevice]
-    where isUnsearched(number) && keeper.resolve(number) == nil {
+    Asker(hints, among: table).forEachUnknown { _, number in
+      guard !unknownNumbers.contains(number), keeper.resolve(number) == nil else { return }
       if unknownNumbers.count == 16 { unknownNumbers.removeFirst() }
       unknownNumbers.append(number)
     }
@@ -294,6 +326,7 @@ package final class QueryEngine {
   // MARK: Devices
 
   private func devicesChanged(_ changes: [RegistryChange]) {
+    table = keeper.table
     for change in changes where change.kind == .removed { scrub(change.slot) }
     let matters = changes.contains { $0.matters }
     if matters {
@@ -325,7 +358,7 @@ package final class QueryEngine {
   private func view(_ slot: DeviceSlot, _ entry: DeviceEntry) -> DeviceView {
     DeviceView(
       slot: slot, description: entry.description, state: entry.state, noMove: entry.noMove,
-      imports: entry.imports, isPrimary: keeper.table.primary == slot)
+      imports: entry.imports, isPrimary: table.primary == slot)
   }
 
   private func view(_ slot: DeviceSlot) -> DeviceView? {
@@ -334,9 +367,9 @@ package final class QueryEngine {
 
   /// In stable order.
   package var devices: [DeviceView] {
-    keeper.table.stableOrder(keeper.table.present).compactMap(view)
+    table.stableOrder(table.present).compactMap(view)
   }
-  package var primary: DeviceView? { keeper.table.primary.flatMap(view) }
+  package var primary: DeviceView? { table.primary.flatMap(view) }
   /// Either node's number names the device. Applies an event that has not come yet.
   package func device(_ number: DeviceNumber) -> DeviceView? {
     keeper.resolve(number).flatMap(view)

@@ -47,6 +47,18 @@ package struct BufferCache {
     return nil
   }
 
+  /// The buffer's facts, now the last to go; nil: never heard of.
+  package mutating func recall(_ buffer: BufferIdentity) -> BufferFacts? {
+    guard let record = find(buffer) else { return nil }
+    touch(record)
+    return records[record].facts
+  }
+
+  /// No device of this epoch is left to be asked about the buffer.
+  package mutating func note(_ epoch: UInt32, of buffer: BufferIdentity) {
+    if let record = find(buffer) { records[record].facts.epoch = epoch }
+  }
+
   package subscript(record: Int) -> BufferFacts {
     get { records[record].facts }
     set { records[record].facts = newValue }

@@ -6,8 +6,8 @@ package enum Driver: UInt8, Sendable, CaseIterable {
   case other
   case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx
   case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
-  case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson, sun4i
-  case exynos, mediatek, omapdrm, tegra, armada
+  case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson
+  case sun4i, exynos, mediatek, omapdrm, tegra, armada
 
   /// A driver by the name that sysfs, udev or DRM_IOCTL_VERSION gives it.
   package init(name: String) { self = Driver.names[name] ?? .other }

@@ -21,11 +21,11 @@ extension Rule {
     case .homeUnknown:
       return "\(device) reaches the buffer without moving it; where it belongs is not known."
     case .fallback where access == .moves:
-      return "Nothing that may be used reaches the buffer without moving it; \(device) would move it."
+      return "Nothing fit reaches the buffer without moving it; \(device) would move it."
     case .fallback:
       return "It can't be known without moving the buffer; \(device) is the default."
     case .lastResort:
-      return "No device is fit to use the buffer; \(device) is named since there is no other."
+      return "No device is fit to use the buffer; \(device) is named for want of another."
     case .noDevice:
       return "There is no DRM device."
     }
@@ -35,24 +35,26 @@ extension Rule {
 package enum Explainer {
   /// Explains what `Policy.decide` says of these planes.
   package static func explain(
-    _ planes: [BufferFacts], hints: Hints, among devices: DeviceTable
+    _ planes: [BufferFacts], _ asker: Asker, among devices: DeviceTable
   ) -> Explanation {
     guard let first = planes.first else { return Explanation() }
-    var situation = Situation(first, hints: hints, among: devices)
-    for plane in planes.dropFirst() { situation.add(plane, hints: hints, among: devices) }
+    var situation = Situation(first, asker, among: devices)
+    for plane in planes.dropFirst() { situation.add(plane, asker, among: devices) }
     let decision = Policy.decide(situation, among: devices)
 
     var text = Explanation()
     text.node = decision.device.flatMap { devices[$0]?.description.node?.path } ?? ""
     text.home = situation.exporter.map { devices.number(of: $0) }
     text.homeMemory = situation.homeMemory
-    text.residency = planes.dropFirst().allSatisfy { $0.residency == first.residency }
-      ? first.residency : .unknown
+    let alike = planes.allSatisfy { $0.residency == first.residency }
+    text.residency = alike ? first.residency : .unknown
     text.rule = "\(decision.rule.name)"
     text.reason = decision.rule.sentence(
       decision.device.map { devices.title(of: $0) } ?? "", decision.access)
-    text.evidence = planes.enumerated().flatMap { evidence($1, plane: $0, of: planes.count, devices) }
-    text.evidence += unknownHints(hints, devices) + modifierEvidence(hints, devices)
+    for (i, plane) in planes.enumerated() {
+      text.evidence += evidence(plane, plane: i, of: planes.count, devices)
+    }
+    text.evidence += unknownHints(asker) + modifierEvidence(asker.hints, devices)
     text.devices = lines(situation, planes, devices)
     return text
   }
@@ -63,7 +65,8 @@ package enum Explainer {
     var lines: [String] = []
     let exporters = facts.exporters
     if exporters.source > .none {
-      lines.append("exporter, by \(exporters.source.words): \(words(exporters.candidates, devices))")
+      let set = words(exporters.candidates, devices)
+      lines.append("exporter, by \(exporters.source.words): \(set)")
     }
     if exporters.contradicted { lines.append("exporter: sources contradict each other") }
     if facts.seeded { lines.append("taught by another buffer of the same swapchain") }
@@ -74,7 +77,9 @@ package enum Explainer {
     list("would have moved it", facts.refused)
     list("can't use it", facts.failing)
     if facts.home != .unknown { lines.append("belongs in \(facts.home) memory") }
-    if facts.residency != .unknown { lines.append("lay in \(facts.residency) memory when last seen") }
+    if facts.residency != .unknown {
+      lines.append("lay in \(facts.residency) memory when last seen")
+    }
     return count == 1 ? lines : lines.map { "plane \(plane): \($0)" }
   }
 
@@ -85,13 +90,12 @@ package enum Explainer {
     return words.joined(separator: " or ")
   }
 
-  private static func unknownHints(_ hints: Hints, _ devices: DeviceTable) -> [String] {
-    let named = [
-      ("sampling-device", hints.samplingDevice), ("target-device", hints.targetDevice),
-      ("primary-device", hints.primaryDevice),
-    ]
-    return named.filter { $0.1 != .none && devices.slot(of: $0.1) == nil }
-      .map { "\($0.0) \($0.1.major):\($0.1.minor) names no known device: ignored" }
+  private static func unknownHints(_ asker: Asker) -> [String] {
+    var lines: [String] = []
+    asker.forEachUnknown { hint, number in
+      lines.append("\(hint) \(number.major):\(number.minor) names no known device: ignored")
+    }
+    return lines
   }
 
   private static func modifierEvidence(_ hints: Hints, _ devices: DeviceTable) -> [String] {

@@ -2,7 +2,8 @@
 // a rule; the first that names a device decides. Nothing here allocates.
 
 package enum Rule: UInt8, Sendable, CaseIterable {
-  case declared, scanoutTarget, homeDedicated, homeSystem, homeUnknown, fallback, lastResort, noDevice
+  case declared, scanoutTarget, homeDedicated, homeSystem, homeUnknown, fallback
+  case lastResort, noDevice
 
   /// As `details` name it.
   package var name: StaticString {
@@ -55,12 +56,12 @@ package struct Situation: Sendable {
     var staysPut: Bool
   }
 
-  package init(_ first: BufferFacts, hints: Hints, among devices: DeviceTable) {
-    declared = devices.slot(of: hints.samplingDevice)
-    target = devices.slot(of: hints.targetDevice)
-    primary = devices.slot(of: hints.primaryDevice) ?? devices.primary
-    usage = hints.usage ?? .sample
-    let plane = PlaneView(first, modifier: hints.modifier, among: devices)
+  package init(_ first: BufferFacts, _ asker: Asker, among devices: DeviceTable) {
+    declared = asker.declared
+    target = asker.target
+    primary = asker.primary ?? devices.primary
+    usage = asker.hints.usage ?? .sample
+    let plane = PlaneView(first, modifier: asker.hints.modifier, among: devices)
     (exporter, likelyExporter) = (plane.exporter, plane.likely)
     (homeMemory, confidence) = (first.home, plane.confidence)
     (refused, failing) = (first.refused, plane.failing)
@@ -71,8 +72,8 @@ package struct Situation: Sendable {
   }
 
   /// Adds another plane of the same buffer: all planes must be usable by the device that is chosen.
-  package mutating func add(_ facts: BufferFacts, hints: Hints, among devices: DeviceTable) {
-    let plane = PlaneView(facts, modifier: hints.modifier, among: devices)
+  package mutating func add(_ facts: BufferFacts, _ asker: Asker, among devices: DeviceTable) {
+    let plane = PlaneView(facts, modifier: asker.hints.modifier, among: devices)
     if plane.exporter != exporter { exporter = nil }
     if plane.likely != likelyExporter { likelyExporter = nil }
     homeMemory = weaker(homeMemory, facts.home)

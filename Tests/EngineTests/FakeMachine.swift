@@ -170,6 +170,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     let record: DriverRecord = keepsRecord(device) ? .preferred(.system) : .none
     if buffer.exporter == nil || isReached(buffer, by: device) { return .reached(record) }
     if task.method == .noMoveImport && noMove == .honoured { return .wouldMove }
+    if buffer.residency == .system { return .refused(errno: ENODEV) }
     moves += 1
     buffers[inode]!.residency = .system
     return .reached(record)

@@ -36,7 +36,8 @@ import Testing
     var model = Model(limit: limit)
     for step in UInt64(0)..<4_000 {
       // Inodes as kernels give them: in a row, and now and then far apart.
-      let inode = UInt64.random(in: 1...UInt64(3 * limit), using: &random) &* (step % 5 == 0 ? 1 << 40 : 1)
+      let far: UInt64 = step % 5 == 0 ? 1 << 40 : 1
+      let inode = UInt64.random(in: 1...UInt64(3 * limit), using: &random) * far
       if Bool.random(using: &random) {
         cache.store(marked(step), of: BufferIdentity(inode: inode))
         model.store(inode, step)

@@ -108,10 +108,10 @@ struct Machine {
   func decide(_ planes: [BufferFacts], hints edit: (inout Hints) -> Void = { _ in }) -> Decision {
     var hints = Hints()
     edit(&hints)
-    let devices = table
-    var situation = Situation(planes[0], hints: hints, among: devices)
-    for plane in planes.dropFirst() { situation.add(plane, hints: hints, among: devices) }
-    return Policy.decide(situation, among: devices)
+    let asker = Asker(hints, among: table)
+    var situation = Situation(planes[0], asker, among: table)
+    for plane in planes.dropFirst() { situation.add(plane, asker, among: table) }
+    return Policy.decide(situation, among: table)
   }
 }
 

@@ -5,7 +5,7 @@ import Testing
 @testable import Placement
 
 @Suite struct PropertyTests {
-  private let seeds: Range<UInt64> = 0..<500
+  private let seeds: Range<UInt64> = 0..<300
 
   @Test func neverADeviceThatIsGoneReleasedOrUnfitWhileAnotherIsFit() throws {
     for seed in seeds {
