@@ -1,0 +1,156 @@
+// The first law on machines that nobody thought of: whatever devices there are, whatever happens to
+// them and whatever is asked, nothing moves, wakes, becomes master or stays held, and no answer names a
+// device that is gone or released.
+
+import Placement
+import Simulation
+import Testing
+
+@Suite struct FirstLawTests {
+  @Test(arguments: 0..<200)
+  func holdsOnAnyMachine(_ seed: Int) throws {
+    var plan = RandomPlan(seed: UInt64(seed))
+    let scenario = try Scenario(json: Array(plan.text().utf8))
+    let player = ScenarioPlayer(scenario)
+    var wrong: [String] = []
+    player.onAnswer = { answer in
+      guard let device = answer.device, plan.unfit[answer.step].contains(device) else { return }
+      wrong.append(
+        "step \(answer.step) names \(scenario.devices[device].id): \(answer.explanation.reason)")
+    }
+    let totals = ["moves", "wakes", "masters", "held"]
+    let harm = player.play().filter { failure in totals.contains { failure.path.hasSuffix($0) } }
+    #expect(harm.map(\.description) + wrong == [], "\(plan.text())")
+  }
+}
+
+/// A machine and a day in its life, from a seed. Devices have what their drivers' hardware has: memory of
+/// their own only where such exist, hangs only where the kernel can be seen into.
+private struct RandomPlan {
+  private let seed: UInt64
+  private var state: UInt64
+  /// By step: devices that are gone or released then.
+  private(set) var unfit: [Set<Int>] = []
+
+  init(seed: UInt64) {
+    self.seed = seed
+    state = seed
+  }
+
+  private static let discrete = ["amdgpu", "radeon", "nouveau", "xe", "i915", "nvidia-drm"]
+  private static let others = [
+    "i915", "xe", "vgem", "virtio_gpu", "panfrost", "asahi", "vc4", "evdi", "bochs-drm", "qxl",
+  ]
+
+  mutating func text() -> String {
+    state = seed
+    unfit = []
+    let introspection = oneIn(3)
+    let noMove = pick(["ignored", "ignored", "honoured", "validated"])
+    let count = 1 + Int(below(5))
+    let drivers = (0..<count).map { _ in pick(oneIn(2) ? Self.discrete : Self.others) }
+    let own = drivers.map { Self.discrete.contains($0) && ($0 == "nvidia-drm" || !oneIn(4)) }
+    let exports = drivers.map { $0 != "bochs-drm" && $0 != "qxl" }
+    let devices = (0..<count).map { device($0, drivers[$0], own[$0], exports[$0]) }
+    let reaches = pairs(drivers, own, mayHang: introspection)
+    let buffers = (0..<4).map { buffer($0, own, exports) }
+    let steps = (0..<16).map { _ in step(count, buffers) }
+    return """
+      { "name": "seed \(seed)",
+        "kernel": { "noMove": "\(noMove)", "introspection": \(introspection) },
+        "devices": [ \(devices.joined(separator: ",\n")) ],
+        "reaches": [ \(reaches.joined(separator: ", ")) ],
+        "buffers": [ \(buffers.map(\.text).joined(separator: ",\n")) ],
+        "steps": [ \(steps.joined(separator: ",\n")) ] }
+      """
+  }
+
+  private mutating func device(
+    _ index: Int, _ driver: String, _ own: Bool, _ exports: Bool
+  ) -> String {
+    let nodes = oneIn(4) ? "\"card\": \(index)" : "\"card\": \(index), \"render\": \(128 + index)"
+    return """
+      { "id": "d\(index)", "driver": "\(driver)", \(nodes), "dedicated": \(own ? 1 << 30 : 0),
+        "power": "\(oneIn(4) ? "suspended" : "active")", "import": \(exports), "export": \(exports),
+        "role": "\(oneIn(8) ? "software" : "render")", "bootVGA": \(oneIn(2)) }
+      """
+  }
+
+  private mutating func pairs(_ drivers: [String], _ own: [Bool], mayHang: Bool) -> [String] {
+    var triples: [String] = []
+    for importer in drivers.indices {
+      for exporter in drivers.indices where importer != exporter {
+        if !oneIn(3) { triples.append("[\"d\(importer)\", \"d\(exporter)\", \"system\"]") }
+        let hangs = drivers[exporter] == "nvidia-drm" && drivers[importer] != "nvidia-drm"
+        if own[exporter] && oneIn(6) {
+          triples.append("[\"d\(importer)\", \"d\(exporter)\", \"dedicated\"]")
+        } else if hangs && mayHang {
+          triples.append("[\"d\(importer)\", \"d\(exporter)\", \"hangs\"]")
+        }
+      }
+    }
+    return triples
+  }
+
+  private struct Buffer {
+    var id: String
+    var isMovable: Bool
+    var text: String
+  }
+
+  private mutating func buffer(_ index: Int, _ own: [Bool], _ exports: [Bool]) -> Buffer {
+    let able = exports.indices.filter { exports[$0] }
+    let exporter = able.isEmpty || oneIn(6) ? nil : pick(able)
+    let movable = exporter.map { own[$0] } ?? false
+    let memory = { (system: Bool) in movable && !system ? "dedicated" : "system" }
+    let text = """
+      { "id": "b\(index)", "exporter": \(exporter.map { "\"d\($0)\"" } ?? "null"),
+        "home": "\(memory(oneIn(4)))", "residency": "\(memory(oneIn(3)))", "format": "XR24",
+        "client": \(1 + below(2)), "planes": \(1 + below(2)) }
+      """
+    return Buffer(id: "b\(index)", isMovable: movable, text: text)
+  }
+
+  private mutating func step(_ devices: Int, _ buffers: [Buffer]) -> String {
+    var now = unfit.last ?? []
+    let device = Int(below(UInt64(devices)))
+    let buffer = pick(buffers)
+    var action: String
+    switch below(16) {
+    case 0 where buffer.isMovable:
+      action = "\"migrate\": \"\(buffer.id)\", \"to\": \"\(oneIn(2) ? "system" : "dedicated")\""
+    case 1: action = "\"suspend\": \"d\(device)\""
+    case 2: action = "\"resume\": \"d\(device)\""
+    case 3: action = "\"advance\": \"\(1 + below(90))s\""
+    case 4 where !now.contains(device):
+      action = "\"\(oneIn(2) ? "unplug" : "release")\": \"d\(device)\""
+      now.insert(device)
+    default: action = place(buffer, devices)
+    }
+    unfit.append(now)
+    return "{ \(action), \"expect\": { \"moves\": 0, \"wakes\": 0, \"masters\": 0, \"held\": 0 } }"
+  }
+
+  private mutating func place(_ buffer: Buffer, _ devices: Int) -> String {
+    var hints = [
+      "\"fresh\": \(oneIn(3))", "\"usage\": [\"\(pick(["sample", "scanout", "capture"]))\"]",
+    ]
+    for key in ["primary-device", "target-device", "sampling-device"] where oneIn(3) {
+      hints.append("\"\(key)\": \"d\(below(UInt64(devices)))\"")
+    }
+    let planes = oneIn(4) ? "[\"\(buffer.id)\", \"b0\"]" : "\"\(buffer.id)\""
+    return "\"place\": \(planes), \"hints\": { \(hints.joined(separator: ", ")) }"
+  }
+
+  // MARK: chance (SplitMix64)
+
+  private mutating func below(_ bound: UInt64) -> UInt64 {
+    state &+= 0x9e37_79b9_7f4a_7c15
+    var z = state
+    z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
+    return (z ^ z >> 31) % bound
+  }
+  private mutating func oneIn(_ n: UInt64) -> Bool { below(n) == 0 }
+  private mutating func pick<T>(_ values: [T]) -> T { values[Int(below(UInt64(values.count)))] }
+}
