@@ -163,8 +163,16 @@ final class DeviceKeeper {
     for (slot, retry) in retries where !retry.underWay && retry.at <= now {
       guard registry[slot]?.state == .unresponsive else { continue }
       retries[slot]?.underWay = true
-      assess(slot, wake: false) { [unowned self] in self.retries[slot]?.underWay = false }
+      assess(slot, wake: false) { [unowned self] in self.retried(slot) }
     }
+  }
+
+  /// It may have answered, or timed out once more; asleep or going, it is asked again later.
+  private func retried(_ slot: DeviceSlot) {
+    guard var retry = retries[slot] else { return }
+    retry.underWay = false
+    retry.at = max(retry.at, time.now + Retry.first)
+    retries[slot] = retry
   }
 
   // MARK: Release

@@ -307,17 +307,19 @@ package final class QueryEngine {
   // MARK: Hints
 
   private func namesUnsearched(_ asker: Asker) -> Bool {
-    var unsearched = false
-    asker.forEachUnknown { _, number in
-      if !unknownNumbers.contains(number) { unsearched = true }
-    }
-    return unsearched
+    asker.declared == nil && isUnsearched(asker.hints.samplingDevice)
+      || asker.target == nil && isUnsearched(asker.hints.targetDevice)
+      || asker.primary == nil && isUnsearched(asker.hints.primaryDevice)
+  }
+
+  private func isUnsearched(_ number: DeviceNumber) -> Bool {
+    number != .none && !unknownNumbers.contains(number)
   }
 
   /// A compositor may name a device before its event was handled.
   private func search(_ hints: Hints) {
     Asker(hints, among: table).forEachUnknown { _, number in
-      guard !unknownNumbers.contains(number), keeper.resolve(number) == nil else { return }
+      guard isUnsearched(number), keeper.resolve(number) == nil else { return }
       if unknownNumbers.count == 16 { unknownNumbers.removeFirst() }
       unknownNumbers.append(number)
     }

@@ -78,8 +78,9 @@ extension DeviceTable {
     case .unknown:
       return nil
     case .drm:
-      // An accelerator (/dev/accel) may show `drm` too. Those that the kernel has belong here, as
-      // devices that export, once udev reports them.
+      // An accelerator (/dev/accel) shows `drm` too. It belongs here, as a device that exports, once
+      // udev reports them; until then none is known that holds buffers outside of system memory, so
+      // that a wrong certainty misplaces such a buffer but moves nothing.
       let gone = goneDrivers.contains { $0.exporterName == nil } || drmNamed.isEmpty
       return ExporterSet(drmNamed, beyond: gone ? .gone : [])
     case .named(let name):
