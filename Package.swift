@@ -65,7 +65,8 @@ let package = Package(
       ], swiftSettings: settings),
 
     tests("PlacementTests", ["Placement"]),
-    tests("EngineTests", ["Engine", "Simulation", "Placement"]),
+    .target(name: "CAllocations", path: "Tests/CAllocations"),
+    tests("EngineTests", ["Engine", "Kernel", "Placement", "Linux", "CAllocations"]),
     tests("SimulationTests", ["Simulation", "Engine", "Kernel", "Placement", "Linux"]),
     tests("LinuxTests", ["Linux"]),
   ]

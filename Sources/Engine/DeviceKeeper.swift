@@ -28,8 +28,7 @@ final class DeviceKeeper {
     static let first: Milliseconds = 1_000
     static let last: Milliseconds = 64_000
     var at: Milliseconds
-    var interval: Milliseconds = Retry.first
-    var underWay = false
+    var interval: Milliseconds
   }
 
   init(
@@ -147,7 +146,6 @@ final class DeviceKeeper {
     var retry = retries[slot] ?? Retry(at: 0, interval: Retry.first / 2)
     retry.interval = min(retry.interval * 2, Retry.last)
     retry.at = time.now + retry.interval
-    retry.underWay = false
     retries[slot] = retry
     commit(registry.set(.unresponsive, of: slot))
   }
@@ -160,19 +158,11 @@ final class DeviceKeeper {
   /// Asks those whose time has come whether they answer again. Nobody waits for it.
   func retryUnresponsive() {
     let now = time.now
-    for (slot, retry) in retries where !retry.underWay && retry.at <= now {
+    for (slot, retry) in retries where retry.at <= now && assessing[slot] == nil {
       guard registry[slot]?.state == .unresponsive else { continue }
-      retries[slot]?.underWay = true
-      assess(slot, wake: false) { [unowned self] in self.retried(slot) }
+      retries[slot]?.at = now + retry.interval
+      assess(slot, wake: false) {}
     }
-  }
-
-  /// It may have answered, or timed out once more; asleep or going, it is asked again later.
-  private func retried(_ slot: DeviceSlot) {
-    guard var retry = retries[slot] else { return }
-    retry.underWay = false
-    retry.at = max(retry.at, time.now + Retry.first)
-    retries[slot] = retry
   }
 
   // MARK: Release

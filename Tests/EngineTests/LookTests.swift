@@ -105,9 +105,12 @@ import Testing
 
   @Test func aSlotGivenToAnotherDeviceInTheMiddleTellsNothingOfIt() throws {
     let laptop = try Laptop()
+    laptop.allocate(6, on: "dgpu", home: .dedicated)
+    _ = laptop.machine.place(laptop.engine, 6)
     laptop.allocate(7, on: "dgpu", home: .dedicated)
     var answer: Answer?
     laptop.machine.ask(laptop.engine, laptop.machine.query([7])) { answer = $0 }
+    #expect(laptop.machine.waiting == 2, "both are being asked")
     laptop.machine.unplug("dgpu")
     let other = laptop.machine.plug("other", "amdgpu", minor: 6, dedicated: 1 << 30)
     laptop.machine.run()
