@@ -43,7 +43,7 @@ final class PendingLook {
     fresh = query.fresh
     look.name = label.exporter
     look.introspection = introspection
-    evidence = known.exporters
+    evidence = known.seeded ? ExporterEvidence(anyOf: keeper.table) : known.exporters
     intentionKnown =
       known.confidence == .intent || introspection.map { $0.preferred != .unknown } ?? false
   }

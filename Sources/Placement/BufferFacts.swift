@@ -23,7 +23,8 @@ package struct BufferFacts: Sendable, Equatable {
   private var seen: Seen = []
   /// Nothing that a later look could show would change `home`.
   package private(set) var homeIsCertain = false
-  /// Taught by a sibling, not seen itself.
+  /// Taught by a sibling, not seen itself: good for an answer, but that they are siblings is the
+  /// asker's word, so no import may rest on it.
   package internal(set) var seeded = false
   /// Milliseconds from `looked` to the next look; 0: settled.
   package internal(set) var interval: UInt32 = 0
@@ -100,6 +101,7 @@ extension BufferFacts {
   }
 
   private mutating func gather(_ look: Look, among devices: DeviceTable) {
+    if seeded { exporters = ExporterEvidence(anyOf: devices) }
     look.narrow(&exporters, among: devices)
     reached = reached.union(look.reached)
     refused = refused.union(look.wouldMove)
@@ -159,6 +161,7 @@ extension BufferFacts {
   package func seed(at now: Milliseconds) -> BufferFacts {
     var facts = self
     facts.seeded = true
+    facts.homeIsCertain = false
     facts.confidence = min(confidence, .state)
     facts.interval = settled ? Recheck.last : Recheck.first
     facts.looked = now

@@ -57,6 +57,7 @@ private let builtIns: [(name: String, text: [UInt8])] = [
   ("rfc-flag-ignored", PackageResources.rfc_flag_ignored_json),
   ("rfc-flag-validated", PackageResources.rfc_flag_validated_json),
   ("scanout-on-its-own-output", PackageResources.scanout_on_its_own_output_json),
+  ("sibling-of-a-sleeper", PackageResources.sibling_of_a_sleeper_json),
   ("smithay-1330-two-amd", PackageResources.smithay_1330_two_amd_json),
   ("smithay-1330-unknowable", PackageResources.smithay_1330_unknowable_json),
   ("smithay-1755-scanout-elsewhere", PackageResources.smithay_1755_scanout_elsewhere_json),
