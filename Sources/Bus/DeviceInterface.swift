@@ -39,6 +39,10 @@ package final class DeviceObject {
     let old = properties
     properties = new
     var changed: [String] = []
+    if old.description.render != new.description.render { changed += ["RenderNode", "RenderDevice"] }
+    if old.description.primary != new.description.primary {
+      changed += ["PrimaryNode", "PrimaryDevice"]
+    }
     if old.isPrimary != new.isPrimary { changed.append("Primary") }
     if old.description.power != new.description.power { changed.append("Power") }
     if old.noMove != new.noMove { changed.append("NoMove") }

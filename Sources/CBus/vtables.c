@@ -39,10 +39,10 @@ static const sd_bus_vtable broker_vtable[] = {
 
 static const sd_bus_vtable device_vtable[] = {
 	SD_BUS_VTABLE_START(0),
-	SD_BUS_PROPERTY("RenderNode", "s", primed_bus_get_device, 0, CONSTANT),
-	SD_BUS_PROPERTY("PrimaryNode", "s", primed_bus_get_device, 0, CONSTANT),
-	SD_BUS_PROPERTY("RenderDevice", "t", primed_bus_get_device, 0, CONSTANT),
-	SD_BUS_PROPERTY("PrimaryDevice", "t", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("RenderNode", "s", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("PrimaryNode", "s", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("RenderDevice", "t", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("PrimaryDevice", "t", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_PROPERTY("Driver", "s", primed_bus_get_device, 0, CONSTANT),
 	SD_BUS_PROPERTY("DriverVersion", "s", primed_bus_get_device, 0, CONSTANT),
 	SD_BUS_PROPERTY("Vendor", "s", primed_bus_get_device, 0, CONSTANT),
