@@ -18,6 +18,7 @@ final class Machine {
   let evidence: [String]
   /// Tells the prober which devices there are, once the engine knows.
   let lend: (QueryEngine) -> Void
+  private var events: SimulatedEvents?
 
   convenience init(_ options: DaemonOptions, _ loop: EventLoop) throws(StartError) {
     if let name = options.simulate {
@@ -65,6 +66,9 @@ final class Machine {
     evidence =
       ["declared", "driver-record"] + (scenario.kernel.introspection ? ["introspection"] : [])
       + ["no-move-import", "safe-import", "passive"]
+    do throws(Errno) { events = try SimulatedEvents(kernel, on: loop) } catch {
+      throw StartError(description: "can't simulate events: \(error)")
+    }
   }
 
   /// A simulated driver may hang: what is left is due at its deadline.
