@@ -65,6 +65,7 @@ let package = Package(
       ], swiftSettings: settings),
 
     tests("PlacementTests", ["Placement"]),
+    tests("BrokerTests", ["Broker", "Bus"]),
     .target(name: "CAllocations", path: "Tests/CAllocations"),
     tests("EngineTests", ["Engine", "Kernel", "Placement", "Linux", "CAllocations"]),
     tests("SimulationTests", ["Simulation", "Engine", "Kernel", "Placement", "Linux"]),

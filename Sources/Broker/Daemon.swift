@@ -55,6 +55,7 @@ package final class Daemon {
     }
     service.connection = connection
     connection.onLeft = { [service] in service.left($0) }
+    connection.onIdentified = { [service] in service.identified($0, as: $1) }
     machine.lend(engine)
   }
 

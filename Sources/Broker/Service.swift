@@ -1,6 +1,7 @@
 // The daemon behind the D-Bus interface: joins the bus to the engine, keeps what belongs to callers.
 
 internal import Bus
+internal import CShims
 internal import Engine
 internal import Kernel
 internal import Linux
@@ -13,21 +14,19 @@ final class Service: BrokerService {
   private let reader: any BufferReader
   private let guards: Guards
   private var defaults: [Caller: Hints] = [:]
-  private var pending: [Caller: Int] = [:]
   private var watches = Watches()
+  private let quotas: Quotas
   /// Set once the bus is there.
   weak var connection: BusConnection?
   /// The sources of evidence in use, strongest first.
   let evidence: [String]
-
-  /// More than the D-Bus client library allows itself (FLOOR.md), so that only a flood meets it.
-  private let pendingPerCaller = 256
 
   init(engine: QueryEngine, reader: any BufferReader, loop: EventLoop, evidence: [String]) {
     self.engine = engine
     self.reader = reader
     self.evidence = evidence
     guards = Guards(loop: loop)
+    quotas = Quotas(fdLimit: Int(primed_fd_limit()))
     engine.onRefreshed = { [unowned self] in refreshed($0) }
   }
 
@@ -46,39 +45,48 @@ final class Service: BrokerService {
 
   func place(
     _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
-    then: @escaping (Result<Answer, BusError>) -> Void
-  ) {
-    guard pending[caller, default: 0] < pendingPerCaller else {
-      return then(
-        .failure(
-          .limitsExceeded(
-            "\(pendingPerCaller) questions of this connection are under way; wait for answers")))
+    then: @escaping (Answer) -> Void
+  ) throws(BusError) {
+    let load = Load(questions: 1, fds: buffers.count)
+    guard quotas.take(load, for: caller) else {
+      throw .limitsExceeded("too much is under way for you; wait for answers")
     }
-    pending[caller, default: 0] += 1
+    var refused = false
     engine.answer(query, holding: buffers) { [self] result in
-      settle(caller)
+      quotas.giveBack(load, of: caller)
       switch result {
-      case .success(let answer):
-        watches.note(caller, query, answer)
-        then(.success(answer))
-      case .failure(let error): then(.failure(busError(error)))
+      case .success(let answer): then(answer)
+      case .failure: refused = true
       }
     }
-  }
-
-  private func settle(_ caller: Caller) {
-    pending[caller]! -= 1
-    if pending[caller] == 0 { pending[caller] = nil }
-  }
-
-  private func busError(_ error: EngineError) -> BusError {
-    switch error {
-    case .limitsExceeded:
-      .limitsExceeded("too many questions are under way; go on with your own default")
-    case .unknownDevice: .failed("the device went away")
-    case .released: .failed("the device is released")
+    if refused {
+      throw .limitsExceeded("too many questions are under way; go on with your own default")
     }
   }
+
+  /// The engine's refusals of a release.
+  private func busError(_ error: EngineError, _ device: DeviceNumber) -> BusError {
+    switch error {
+    case .limitsExceeded: .limitsExceeded("too much is under way; try again later")
+    case .unknownDevice: .unknownDevice(device)
+    case .released: .released(device)
+    }
+  }
+
+  // MARK: Watches
+
+  func watch(_ query: Query, _ answer: Answer, for caller: Caller) {
+    guard connection?.isTracked(caller) == true else { return }
+    let isNew = !watches.has(caller, answer.buffer)
+    guard !isNew || quotas.take(Load(watches: 1), for: caller) else { return }
+    watches.note(caller, query, answer)
+  }
+
+  func unwatch(_ buffer: BufferIdentity, for caller: Caller) {
+    if watches.drop(caller, buffer) { quotas.giveBack(Load(watches: 1), of: caller) }
+  }
+
+  func identified(_ caller: Caller, as uid: uid_t) { quotas.identify(caller, as: uid) }
 
   func explain(_ query: Query, _ answer: Answer) -> Explanation { engine.explain(query, answer) }
 
@@ -87,11 +95,13 @@ final class Service: BrokerService {
     for watch in watches.watching(buffer) {
       var query = watch.query
       query.hints.fresh = false
-      guard let answer = engine.answerNow(query) else { continue }
-      let (old, new) = (watch.answer, answer)
-      watches.note(watch.caller, query, answer)
+      guard let new = engine.answerNow(query) else { continue }
+      let old = watch.answer
       if (old.device, old.access, old.confidence) != (new.device, new.access, new.confidence) {
-        connection?.placementChanged(answer, to: watch.caller)
+        connection?.placementChanged(new, to: watch.caller)
+      }
+      if new.recheck == 0 { unwatch(buffer, for: watch.caller) } else {
+        watches.note(watch.caller, query, new)
       }
     }
   }
@@ -102,7 +112,8 @@ final class Service: BrokerService {
 
   func left(_ caller: Caller) {
     defaults[caller] = nil
-    watches.forget(caller)
+    quotas.giveBack(Load(watches: watches.forget(caller)), of: caller)
+    quotas.left(caller)
   }
 
   // MARK: Release
@@ -122,7 +133,7 @@ final class Service: BrokerService {
     do throws(EngineError) {
       try engine.release(node.number) { [self] in handGuard(node, then) }
     } catch {
-      then(.failure(busError(error)))
+      then(.failure(busError(error, device)))
     }
   }
 

@@ -1,10 +1,9 @@
-// Who asked about which buffer, so that a changed placement reaches them and nobody else.
+// Who asked about which buffer, so that a changed placement reaches them and nobody else. What may be
+// watched is bounded by Quotas: who is at its limit learns of a change when it asks again.
 
 internal import Bus
 internal import Placement
 
-/// Bounded for each caller and in all: when it is full the oldest question is forgotten, and that
-/// caller learns of the change when it asks again.
 struct Watches {
   private struct Key: Hashable {
     var buffer: BufferIdentity
@@ -18,35 +17,39 @@ struct Watches {
 
   private var watches: [Key: Watch] = [:]
   private var callers: [BufferIdentity: [Caller]] = [:]
-  private var counts: [Caller: Int] = [:]
-  let perCaller = 1024
-  let inAll = 16_384
 
   var count: Int { watches.count }
 
-  /// Only answers that are not settled can change without a new generation.
+  func has(_ caller: Caller, _ buffer: BufferIdentity) -> Bool {
+    watches[Key(buffer: buffer, caller: caller)] != nil
+  }
+
+  /// Adds the watch, or notes what its caller was told last.
   mutating func note(_ caller: Caller, _ query: Query, _ answer: Answer) {
-    let key = Key(buffer: answer.buffer, caller: caller)
-    if watches[key] == nil {
-      guard answer.recheck != 0, watches.count < inAll, counts[caller, default: 0] < perCaller else {
-        return
-      }
-      callers[answer.buffer, default: []].append(caller)
-      counts[caller, default: 0] += 1
-    }
-    watches[key] = Watch(caller: caller, query: query, answer: answer)
+    let old = watches.updateValue(
+      Watch(caller: caller, query: query, answer: answer),
+      forKey: Key(buffer: answer.buffer, caller: caller))
+    if old == nil { callers[answer.buffer, default: []].append(caller) }
   }
 
   func watching(_ buffer: BufferIdentity) -> [Watch] {
     (callers[buffer] ?? []).compactMap { watches[Key(buffer: buffer, caller: $0)] }
   }
 
-  mutating func forget(_ caller: Caller) {
-    guard counts.removeValue(forKey: caller) != nil else { return }
-    for key in watches.keys where key.caller == caller {
-      watches[key] = nil
-      callers[key.buffer]?.removeAll { $0 == caller }
-      if callers[key.buffer]?.isEmpty == true { callers[key.buffer] = nil }
+  /// Whether there was one.
+  mutating func drop(_ caller: Caller, _ buffer: BufferIdentity) -> Bool {
+    guard watches.removeValue(forKey: Key(buffer: buffer, caller: caller)) != nil else {
+      return false
     }
+    callers[buffer]?.removeAll { $0 == caller }
+    if callers[buffer]?.isEmpty == true { callers[buffer] = nil }
+    return true
+  }
+
+  /// How many there were.
+  mutating func forget(_ caller: Caller) -> Int {
+    let mine = watches.keys.filter { $0.caller == caller }
+    for key in mine { _ = drop(caller, key.buffer) }
+    return mine.count
   }
 }

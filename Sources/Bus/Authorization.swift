@@ -1,4 +1,4 @@
-// Who may do what only an administrator should: root, or whom polkit lets.
+// Who may do what only an administrator should, beside root: whom polkit lets.
 
 internal import CSystemd
 internal import Linux
@@ -10,11 +10,10 @@ enum Authorization {
     init(_ then: @escaping (Bool) -> Void) { self.then = then }
   }
 
-  /// `then` is called once, at once for root. polkit may ask the user: that can take minutes.
-  static func check(
+  /// `then` is called once. polkit may ask the user: that can take minutes.
+  static func ask(
     _ bus: OpaquePointer, _ call: Message, _ action: String, _ then: @escaping (Bool) -> Void
   ) {
-    if isRoot(call) { return then(true) }
     let question = Unmanaged.passRetained(Question(then))
     do throws(Errno) {
       let request = try polkitRequest(bus, call, action)
@@ -25,16 +24,6 @@ enum Authorization {
       question.release()
       then(false)
     }
-  }
-
-  private static func isRoot(_ call: Message) -> Bool {
-    var credentials: OpaquePointer?
-    guard sd_bus_query_sender_creds(call.raw, UInt64(SD_BUS_CREDS_EUID), &credentials) >= 0 else {
-      return false
-    }
-    defer { sd_bus_creds_unref(credentials) }
-    var uid: uid_t = .max
-    return sd_bus_creds_get_euid(credentials, &uid) >= 0 && uid == 0
   }
 
   /// org.freedesktop.PolicyKit1.Authority.CheckAuthorization((sa{sv}) s a{ss} u s).

@@ -30,41 +30,71 @@ func primed_bus_place(
 ) -> Int32 {
   let call = Message(raw: raw!)
   return handle(error) { () throws(BusError) in
-    let service = BusConnection.service(userdata)
-    let caller = Caller(uniqueName: call.sender)
-    let decoded = try call.readPlanes(service.identity(of:))
-    let hints = service.completed(try call.readHints(), for: caller)
+    let connection = BusConnection.from(userdata)
+    let asker = Asker(call, connection)
+    let decoded = try call.readPlanes(connection.service.identity(of:))
+    let hints = connection.service.completed(try call.readHints(), for: asker.caller)
     let query = Query(planes: decoded.planes, hints: hints)
-    guard let answer = service.placeNow(query, for: caller) else {
-      return try placeLater(call, query, decoded, caller, service)
+    // Not the call: its fds are closed when we return, whatever else came with them.
+    let reply = try call.beginReply()
+    if let answer = asker.askNow(query, decoded) {
+      return reply.send(query, answer, connection.service)
     }
-    call.reply(query, answer, service)
-    if service.isStale(query) { try lookAgain(query, decoded, caller, service) }
+    try asker.askLater(query, decoded) { reply.send(query, $0, connection.service) }
   }
 }
 
-/// Holds the fds and the call until the buffer has been looked at.
-private func placeLater(
-  _ call: Message, _ query: Query, _ decoded: DecodedPlanes, _ caller: Caller,
-  _ service: any BrokerService
-) throws(BusError) {
-  let buffers = try hold(decoded)
-  let kept = OwnedMessage(keeping: call)
-  service.place(query, holding: buffers, for: caller) { result in
-    switch result {
-    case .success(let answer): kept.message.reply(query, answer, service)
-    case .failure(let error): kept.message.replyError(error)
+/// Who asks, while its call is being handled.
+private struct Asker {
+  let call: Message
+  let connection: BusConnection
+  let caller: Caller
+
+  init(_ call: Message, _ connection: BusConnection) {
+    self.call = call
+    self.connection = connection
+    caller = Caller(uniqueName: call.sender)
+  }
+
+  /// nil: the buffer has to be looked at first.
+  func askNow(_ query: Query, _ decoded: DecodedPlanes) -> Answer? {
+    guard let answer = connection.service.placeNow(query, for: caller) else { return nil }
+    if answer.recheck != 0 { watch(query, answer) }
+    if connection.service.isStale(query) { lookAgain(query, decoded, told: answer) }
+    return answer
+  }
+
+  func askLater(
+    _ query: Query, _ decoded: DecodedPlanes, then: @escaping (Answer) -> Void
+  ) throws(BusError) {
+    let (service, caller) = (connection.service, caller)
+    connection.track(caller, call)
+    try service.place(query, holding: try hold(decoded), for: caller) { answer in
+      then(answer)
+      if answer.recheck != 0 { service.watch(query, answer, for: caller) }
     }
   }
-}
 
-/// The caller has its answer already; what this look finds reaches it as PlacementChanged.
-private func lookAgain(
-  _ query: Query, _ decoded: DecodedPlanes, _ caller: Caller, _ service: any BrokerService
-) throws(BusError) {
-  var again = query
-  again.hints.fresh = true
-  service.place(again, holding: try hold(decoded), for: caller) { _ in }
+  private func watch(_ query: Query, _ answer: Answer) {
+    connection.track(caller, call)
+    connection.service.watch(query, answer, for: caller)
+  }
+
+  /// The caller has its answer already; what this look finds reaches it as PlacementChanged. At a
+  /// limit the old answer stands until somebody asks again.
+  private func lookAgain(_ query: Query, _ decoded: DecodedPlanes, told answer: Answer) {
+    let (service, caller) = (connection.service, caller)
+    var again = query
+    again.hints.fresh = true
+    watch(query, answer)
+    do throws(BusError) {
+      try service.place(again, holding: try hold(decoded), for: caller) { new in
+        if new.recheck == 0 { service.unwatch(new.buffer, for: caller) }
+      }
+    } catch {
+      Log.write(.debug, "not looked at again: \(error.message)")
+    }
+  }
 }
 
 /// The distinct dma-bufs of a query, with fds of our own.
@@ -82,11 +112,30 @@ private func hold(_ decoded: DecodedPlanes) throws(BusError) -> [HeldBuffer] {
   return buffers
 }
 
-extension Message {
-  func reply(_ query: Query, _ answer: Answer, _ service: any BrokerService) {
-    sendReply { reply throws(Errno) in
+extension OwnedMessage {
+  /// Completes and sends the reply to a Place.
+  fileprivate func send(_ query: Query, _ answer: Answer, _ service: any BrokerService) {
+    complete { m throws(Errno) in
       let explanation = query.hints.explain ? service.explain(query, answer) : nil
-      try reply.append(answer, explanation)
+      try m.append(answer, explanation)
+    }
+  }
+
+  /// An answer that can't be sent is the caller's time-out: it may be gone, or its queue full.
+  fileprivate func complete(_ write: (Message) throws(Errno) -> Void) {
+    do throws(Errno) {
+      try write(message)
+      try send()
+    } catch {
+      Log.write(.debug, "could not reply: \(error)")
+    }
+  }
+}
+
+extension Message {
+  fileprivate func beginReply() throws(BusError) -> OwnedMessage {
+    do throws(Errno) { return try OwnedMessage.reply(to: self) } catch {
+      throw .failed("no reply: \(error)")
     }
   }
 
@@ -95,17 +144,6 @@ extension Message {
     _ = failure.set(&error)
     sd_bus_reply_method_error(raw, &error)
     sd_bus_error_free(&error)
-  }
-
-  /// An answer that can't be sent is the caller's time-out: it may be gone, or its queue full.
-  func sendReply(_ write: (Message) throws(Errno) -> Void) {
-    do throws(Errno) {
-      let reply = try OwnedMessage.reply(to: self)
-      try write(reply.message)
-      try reply.send()
-    } catch {
-      Log.write(.debug, "could not reply: \(error)")
-    }
   }
 
   func append(_ answer: Answer, _ explanation: Explanation?) throws(Errno) {
@@ -155,13 +193,13 @@ private enum Item {
 
 /// Answers as they come, in the items' order; replies when the last is there.
 private final class Gathering {
-  private let call: OwnedMessage
+  private let message: OwnedMessage
   private let service: any BrokerService
   private var answers: [(query: Query, result: Result<Answer, BusError>)?]
   private var missing: Int
 
-  init(_ call: Message, _ service: any BrokerService, count: Int) {
-    self.call = OwnedMessage(keeping: call)
+  init(_ call: Message, _ service: any BrokerService, count: Int) throws(BusError) {
+    message = try call.beginReply()
     self.service = service
     answers = Array(repeating: nil, count: count)
     missing = count
@@ -175,7 +213,7 @@ private final class Gathering {
   }
 
   private func reply() {
-    call.message.sendReply { reply throws(Errno) in
+    message.complete { reply throws(Errno) in
       try reply.open("a", "(tuutta{sv})")
       for case .some(let (query, result)) in answers {
         try reply.open("r", "tuutta{sv}")
@@ -239,33 +277,29 @@ func primed_bus_place_many(
 ) -> Int32 {
   let call = Message(raw: raw!)
   return handle(error) { () throws(BusError) in
-    let service = BusConnection.service(userdata)
-    let caller = Caller(uniqueName: call.sender)
-    let items = try call.readItems(service, caller)
+    let connection = BusConnection.from(userdata)
+    let asker = Asker(call, connection)
+    let items = try call.readItems(connection.service, asker.caller)
     guard items.count <= placeManyLimit else {
       throw .limitsExceeded("more than \(placeManyLimit) items; send them in several calls")
     }
-    let gathering = Gathering(call, service, count: items.count)
+    let gathering = try Gathering(call, connection.service, count: items.count)
     for (index, item) in items.enumerated() {
       switch item {
       case .bad(let error):
         gathering.put(index, Query(planes: Planes(), hints: Hints()), .failure(error))
       case .query(let query, let decoded):
-        ask(query, decoded, caller, service) { gathering.put(index, query, $0) }
+        if let answer = asker.askNow(query, decoded) {
+          gathering.put(index, query, .success(answer))
+          continue
+        }
+        do throws(BusError) {
+          try asker.askLater(query, decoded) { gathering.put(index, query, .success($0)) }
+        } catch {
+          gathering.put(index, query, .failure(error))
+        }
       }
     }
-  }
-}
-
-private func ask(
-  _ query: Query, _ decoded: DecodedPlanes, _ caller: Caller, _ service: any BrokerService,
-  _ then: @escaping (Result<Answer, BusError>) -> Void
-) {
-  if let answer = service.placeNow(query, for: caller) { return then(.success(answer)) }
-  do throws(BusError) {
-    service.place(query, holding: try hold(decoded), for: caller, then: then)
-  } catch {
-    then(.failure(error))
   }
 }
 
@@ -281,9 +315,9 @@ func primed_bus_set_defaults(
     let connection = BusConnection.from(userdata)
     let hints = try call.readHints()
     let caller = Caller(uniqueName: call.sender)
-    connection.service.setDefaults(hints, for: caller)
     connection.track(caller, call)
-    call.sendReply { _ throws(Errno) in }
+    connection.service.setDefaults(hints, for: caller)
+    try call.beginReply().complete { _ throws(Errno) in }
   }
 }
 
@@ -302,7 +336,7 @@ func primed_bus_release_device(
       why = try call.readString().map { String(cString: $0) } ?? ""
     } catch { throw .invalidArgument("\(error)") }
     let kept = OwnedMessage(keeping: call)
-    connection.authorize(call, Names.releaseAction) { allowed in
+    try connection.authorize(call, Names.releaseAction) { allowed in
       guard allowed else {
         return kept.message.replyError(
           .accessDenied("releasing a device takes root, or the polkit action \(Names.releaseAction)"))
@@ -310,7 +344,8 @@ func primed_bus_release_device(
       connection.service.release(device, why: why) { result in
         switch result {
         case .success(let hold):
-          kept.message.sendReply { reply throws(Errno) in try reply.append(fd: hold.fd.rawValue) }
+          guard let reply = try? OwnedMessage.reply(to: kept.message) else { return }
+          reply.complete { m throws(Errno) in try m.append(fd: hold.fd.rawValue) }
         case .failure(let error): kept.message.replyError(error)
         }
       }

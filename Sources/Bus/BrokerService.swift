@@ -39,7 +39,7 @@ package struct DeviceProperties: Sendable, Equatable {
   }
 }
 
-/// All calls come on the loop's thread; every `then` is called there, once.
+/// All calls come on the loop's thread, and so does every `then`.
 package protocol BrokerService: AnyObject {
   /// nil: not a DMA-BUF. Borrows `fd`.
   func identity(of fd: Int32) -> BufferIdentity?
@@ -49,9 +49,14 @@ package protocol BrokerService: AnyObject {
   func placeNow(_ query: Query, for caller: Caller) -> Answer?
   /// The old answer to serve while `place` looks again behind it, for a settled answer that is old.
   func isStale(_ query: Query) -> Bool
+  /// `then` is called once, on a later turn or at once.
+  /// - Throws: `limitsExceeded`; then nothing is held and `then` is not called.
   func place(
     _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
-    then: @escaping (Result<Answer, BusError>) -> Void)
+    then: @escaping (Answer) -> Void) throws(BusError)
+  /// The caller was told `answer`; should it change, tell it. The caller must be tracked.
+  func watch(_ query: Query, _ answer: Answer, for caller: Caller)
+  func unwatch(_ buffer: BufferIdentity, for caller: Caller)
   func explain(_ query: Query, _ answer: Answer) -> Explanation
   func setDefaults(_ hints: Hints, for caller: Caller)
   /// `then` gets the guard: the device stays released until its last copy is closed.

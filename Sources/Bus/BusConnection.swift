@@ -41,8 +41,11 @@ package final class BusConnection {
   let service: any BrokerService
   private let bus: OpaquePointer
   private var tracked: [Caller: Tracked] = [:]
+  private var authorizing = 0
   /// Called when a tracked caller has left the bus.
   package var onLeft: ((Caller) -> Void)?
+  /// Called when the bus has said whose connection a tracked caller is.
+  package var onIdentified: ((Caller, UInt32) -> Void)?
 
   /// Connects and puts the objects up; `takeName` then makes them known.
   package init(_ choice: BusChoice, on loop: EventLoop, serving service: any BrokerService) throws(Errno) {
@@ -129,46 +132,46 @@ package final class BusConnection {
 
   // MARK: Callers
 
-  /// Someone whose leaving must be heard of.
-  private final class Tracked {
-    let name: String
-    var track: OpaquePointer?
-    unowned let connection: BusConnection
-    let caller: Caller
-    init(_ name: String, _ caller: Caller, _ connection: BusConnection) {
-      (self.name, self.caller, self.connection) = (name, caller, connection)
-    }
-    deinit { sd_bus_track_unref(track) }
-  }
+  /// Will be heard of when it goes.
+  package func isTracked(_ caller: Caller) -> Bool { tracked[caller] != nil }
 
-  package var trackedCallers: Int { tracked.count }
-
-  /// From now on `onLeft` tells when the sender of `call` has gone.
+  /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose it
+  /// is. A caller that can't be tracked is one that can't be told of changes.
   func track(_ caller: Caller, _ call: Message) {
     guard tracked[caller] == nil, let sender = call.sender else { return }
-    let entry = Tracked(String(cString: sender), caller, self)
-    let code = sd_bus_track_new(
-      bus, &entry.track,
-      { _, userdata in
-        let entry = Unmanaged<Tracked>.fromOpaque(userdata!).takeUnretainedValue()
-        entry.connection.left(entry)
-        return 0
-      }, Unmanaged.passUnretained(entry).toOpaque())
-    guard code >= 0, sd_bus_track_add_name(entry.track, sender) >= 0 else { return }
-    tracked[caller] = entry
-  }
-
-  private func left(_ entry: Tracked) {
-    withExtendedLifetime(entry) {
-      tracked[entry.caller] = nil
-      onLeft?(entry.caller)
-    }
+    tracked[caller] = try? Tracked(
+      bus, sender,
+      onUser: { [unowned self] uid in onIdentified?(caller, uid) },
+      onLeft: { [unowned self] in
+        tracked[caller] = nil
+        onLeft?(caller)
+      })
   }
 
   // MARK: Authorization
 
+  /// How many may wait for polkit, and its user, at once.
+  private static let authorizationLimit = 16
+
   /// Root may; others ask polkit, without the loop waiting for it.
-  func authorize(_ call: Message, _ action: String, then: @escaping (Bool) -> Void) {
-    Authorization.check(bus, call, action, then)
+  func authorize(
+    _ call: Message, _ action: String, then: @escaping (Bool) -> Void
+  ) throws(BusError) {
+    guard authorizing < Self.authorizationLimit else {
+      throw .limitsExceeded("others wait for authorization; try again later")
+    }
+    let caller = Caller(uniqueName: call.sender)
+    track(caller, call)
+    guard let user = tracked[caller] else { return then(false) }
+    authorizing += 1
+    let kept = OwnedMessage(keeping: call)
+    user.whenIdentified { [unowned self] uid in
+      let done = { (allowed: Bool) in
+        self.authorizing -= 1
+        then(allowed)
+      }
+      if uid == 0 { return done(true) }
+      Authorization.ask(bus, kept.message, action, done)
+    }
   }
 }

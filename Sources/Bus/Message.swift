@@ -118,7 +118,14 @@ final class OwnedMessage {
     return OwnedMessage(taking: raw!)
   }
 
+  /// More than the bus takes from us in time: what is sent beyond is lost, rather than kept for a
+  /// bus or a reader that is stuck.
+  private static let queueLimit: UInt64 = 8192
+
   func send() throws(Errno) {
+    var queued: UInt64 = 0
+    sd_bus_get_n_queued_write(sd_bus_message_get_bus(message.raw), &queued)
+    guard queued < Self.queueLimit else { throw Errno(ENOBUFS) }
     try Errno.checkNegative(sd_bus_send(sd_bus_message_get_bus(message.raw), message.raw, nil))
   }
 }

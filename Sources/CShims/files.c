@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -27,6 +28,13 @@ int primed_identity(int fd, dev_t *device, ino_t *inode)
 bool primed_is_path_only(int fd)
 {
 	return fcntl(fd, F_GETFL) & O_PATH;
+}
+
+uint64_t primed_fd_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 }
 
 uint64_t primed_boottime_ns(void)

@@ -13,6 +13,9 @@ int primed_identity(int fd, dev_t *device, ino_t *inode);
 /* Opened with O_PATH: names a file, gives no access to it. */
 bool primed_is_path_only(int fd);
 
+/* How many fds this process may have open: RLIMIT_NOFILE. */
+uint64_t primed_fd_limit(void);
+
 /* Nanoseconds of CLOCK_BOOTTIME. */
 uint64_t primed_boottime_ns(void);
 

@@ -1,0 +1,86 @@
+// Nobody's flood reaches beyond its own share, and every share is given back.
+
+import Testing
+
+@testable import Broker
+@testable import Bus
+
+@Suite struct QuotasTests {
+  let question = Load(questions: 1, fds: 1)
+
+  func caller(_ name: String) -> Caller { name.withCString { Caller(uniqueName: $0) } }
+
+  /// Asks until refused, at most `most` times.
+  func flood(_ quotas: Quotas, _ who: Caller, most: Int = 10_000) -> Int {
+    (0..<most).prefix { _ in quotas.take(question, for: who) }.count
+  }
+
+  @Test func aConnectionHasItsShare() {
+    let quotas = Quotas(fdLimit: 65536)
+    quotas.identify(caller(":1.1"), as: 1000)
+    #expect(flood(quotas, caller(":1.1")) == Quotas.perConnection.questions)
+  }
+
+  @Test func untilItsUserIsKnownItIsSmaller() {
+    let quotas = Quotas(fdLimit: 65536)
+    #expect(flood(quotas, caller(":1.1")) == Quotas.perUnknown.questions)
+    quotas.identify(caller(":1.1"), as: 1000)
+    #expect(
+      flood(quotas, caller(":1.1"))
+        == Quotas.perConnection.questions - Quotas.perUnknown.questions)
+  }
+
+  @Test func aUserHasOneShareOverAllConnections() {
+    let quotas = Quotas(fdLimit: 65536)
+    let all = (0..<8).map { caller(":1.\($0)") }
+    for one in all { quotas.identify(one, as: 1000) }
+    #expect(all.map { flood(quotas, $0) }.reduce(0, +) == Quotas.perUser.questions)
+    // Somebody else has all of theirs.
+    quotas.identify(caller(":1.99"), as: 1001)
+    #expect(flood(quotas, caller(":1.99")) == Quotas.perConnection.questions)
+  }
+
+  @Test func whatWasTakenBeforeTheUserWasKnownCounts() {
+    let quotas = Quotas(fdLimit: 65536)
+    let all = (0..<10).map { caller(":1.\($0)") }
+    for one in all { _ = flood(quotas, one, most: 60) }
+    for one in all { quotas.identify(one, as: 1000) }
+    #expect(all.map { flood(quotas, $0) }.reduce(0, +) == 0)
+  }
+
+  @Test func sharesAreGivenBack() {
+    let quotas = Quotas(fdLimit: 65536)
+    quotas.identify(caller(":1.1"), as: 1000)
+    for _ in 0..<3 {
+      let taken = flood(quotas, caller(":1.1"))
+      #expect(taken == Quotas.perConnection.questions)
+      for _ in 0..<taken { quotas.giveBack(question, of: caller(":1.1")) }
+    }
+  }
+
+  @Test func whoLeftIsChargedUntilItsQuestionsEnd() {
+    let quotas = Quotas(fdLimit: 65536)
+    let (first, second) = (caller(":1.1"), caller(":1.2"))
+    quotas.identify(first, as: 1000)
+    quotas.identify(second, as: 1000)
+    for _ in 0..<400 { _ = quotas.take(question, for: first) }
+    quotas.left(first)
+    let beside = flood(quotas, second)
+    #expect(beside == Quotas.perUser.questions - Quotas.perConnection.questions)
+    for _ in 0..<beside { quotas.giveBack(question, of: second) }
+    for _ in 0..<Quotas.perConnection.questions { quotas.giveBack(question, of: first) }
+    #expect(flood(quotas, second) == Quotas.perConnection.questions)
+  }
+
+  @Test func fdsAreKeptFreeForTheBus() {
+    let quotas = Quotas(fdLimit: Quotas.reserve + 10)
+    #expect(flood(quotas, caller(":1.1")) == 10)
+    #expect(flood(quotas, caller(":1.2")) == 0)
+  }
+
+  @Test func aRefusalTakesNothing() {
+    let quotas = Quotas(fdLimit: Quotas.reserve + 10)
+    #expect(!quotas.take(Load(questions: 1, fds: 11), for: caller(":1.1")))
+    #expect(quotas.take(Load(questions: 1, fds: 10), for: caller(":1.1")))
+  }
+}
