@@ -1,0 +1,189 @@
+"""Floods, hung devices, full tables, lost buses: primed stays on the bus, or ends as it should."""
+import signal
+import subprocess
+import sys
+
+import harness
+import private_bus
+from harness import (
+    DGPU, ERROR, IGPU, NAME, PATH, PATIENCE, BusTest, Primed, laptop, wait_until)
+
+# Each asks about another buffer, so that each is a question of its own.
+GAMES = [{"id": f"game{i}", "exporter": "dgpu", "home": "dedicated", "residency": "dedicated"} for i in range(400)]
+HUNG = laptop(buffers=[*GAMES, *laptop()["buffers"]], steps=[{"hang": "dgpu"}, {"unplug": "dgpu"}])
+
+
+class HungDevice(BusTest):
+    """It keeps every question about it under way until the probe deadline."""
+
+    scenario = HUNG
+
+    def tearDown(self):
+        # Its driver has one buffer until it goes.
+        self.client.listen()
+        self.daemon.happen("unplug dgpu")
+        self.client.wait_for("InterfacesRemoved")
+        self.client.place("warm-up", fresh=True)
+        super().tearDown()
+
+    def flood(self, client, count):
+        """Asks about `count` buffers at once; the list fills with the answers."""
+        answers = []
+        for first in range(0, count, 50):
+            names = [f"game{i}" for i in range(first, min(first + 50, count))]
+            client.place_many_later(names, answers.extend)
+        return answers
+
+    def refused(self, answers):
+        """How many, all of them for the limit's sake."""
+        errors = [one.details["error"] for one in answers if "error" in one.details]
+        self.assertEqual([one for one in errors if not one.startswith(ERROR + "LimitsExceeded")], [])
+        return len(errors)
+
+    def identify(self, client):
+        """Has primed learn whose connection it is, as its first question does."""
+        client.set_defaults()
+        client.ping()
+        client.ping()
+
+
+class Floods(HungDevice):
+    """The limits' figures are Tests/BrokerTests' business."""
+
+
+    def test_shares_are_given_back(self):
+        self.identify(self.client)
+        self.daemon.happen("hang dgpu")
+        for _ in range(2):
+            answers = self.flood(self.client, 200)
+            wait_until(lambda: len(answers) == 200, "all answers")
+            self.assertEqual(self.refused(answers), 0)
+
+    def test_who_leaves_with_questions_under_way_leaves_nothing(self):
+        flooder = self.connect()
+        self.daemon.happen("hang dgpu")
+        flooder.place_many_later(["game1", "game2", "game3"], lambda answers: None)
+        flooder.bus.flush_sync(None)
+        flooder.close()
+        self.clients.remove(flooder)
+        wait_until(lambda: self.client.get("Statistics")["pending-queries"] == 0, "the deadline")
+
+
+class FewFds(HungDevice):
+    """RLIMIT_NOFILE is reached: questions are refused, and primed stays on the bus."""
+
+    limits = ("prlimit", "--nofile=424")
+
+    def test_refused_and_still_there(self):
+        self.identify(self.client)
+        self.client.place("terminal")
+        self.daemon.happen("hang dgpu")
+        answers = self.flood(self.client, 100)
+        self.assertEqual(self.connect().place("terminal").device, IGPU, "what is known needs no fd")
+        wait_until(lambda: len(answers) == 100, "all answers")
+        self.assertEqual(self.refused(answers), 100 - 40)
+
+
+class SlowReader(BusTest):
+    def test_who_does_not_read_keeps_nothing_here(self):
+        """Asks and never reads the answers."""
+        script = ("import os, socket, sys\n"
+                  "from jeepney import DBusAddress, new_method_call\n"
+                  "from jeepney.io.blocking import open_dbus_connection\n"
+                  f"broker = DBusAddress('{PATH}', bus_name='{NAME}', interface='{NAME}')\n"
+                  "bus = open_dbus_connection(sys.argv[1], enable_fds=True)\n"
+                  "fd = os.memfd_create('primed:game')\n"
+                  "hints = {'explain': ('b', True)}\n"
+                  "bus.sock.settimeout(2)\n"
+                  "try:\n"
+                  "  for _ in range(20000): bus.send(new_method_call(broker, 'Place', 'aha{sv}', ([fd], hints)))\n"
+                  "except OSError: pass\n"
+                  "print('sent', flush=True)\n"
+                  "sys.stdin.read()\n")
+        reader = subprocess.Popen([sys.executable, "-c", script, self.bus.address], text=True,
+                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self.client.place("game")
+            self.assertEqual(self.client.place("terminal").device, IGPU, "others are served meanwhile")
+            self.assertEqual(reader.stdout.readline(), "sent\n")
+            self.assertEqual(self.client.place("terminal").device, IGPU)
+            resident = next(int(line.split()[1]) for line in open(f"/proc/{self.daemon.process.pid}/status")
+                            if line.startswith("VmRSS"))
+            self.assertLess(resident, 64 * 1024, "kB resident")
+        finally:
+            reader.communicate("")
+
+
+class Ends(BusTest):
+    leaves_daemon_running = False
+
+    def test_lost_bus(self):
+        self.bus.stop()
+        self.assertNotEqual(self.daemon.exit_code(), 0, "systemd starts it again")
+        self.bus.start()
+        again = Primed(self.bus.address, self.folder, self.scenario)
+        self.addCleanup(again.stop)
+        self.assertEqual(self.connect().place("game").device, DGPU)
+
+    def test_stopped(self):
+        self.daemon.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.daemon.exit_code(), 0)
+
+    def test_reloaded(self):
+        before = self.client.get("Generation")
+        self.daemon.process.send_signal(signal.SIGHUP)
+        self.client.settle()
+        self.assertEqual(self.client.get("Generation"), before)
+
+    def test_name_is_taken(self):
+        second = Primed(self.bus.address, self.folder, self.scenario, wait=False)
+        self.addCleanup(second.stop)
+        self.assertEqual(second.exit_code(), 1)
+        second.read_log()
+        self.assertIn(NAME, second.log)
+
+    def test_no_bus(self):
+        lonely = Primed("unix:path=/nonexistent", self.folder, self.scenario, wait=False)
+        self.addCleanup(lonely.stop)
+        self.assertEqual(lonely.exit_code(), 1)
+
+
+class Policy(BusTest):
+    """The shipped bus policy, with root for the user primed; dbus-daemon reads it, dbus-broker's
+    launcher would."""
+
+    STRANGER = 65534
+
+    def start_bus(self):
+        text = (harness.PROJECT / "dbus/org.primed.Broker1.conf").read_text()
+        return private_bus.Daemon(self.folder, self.bus_log, policy=text.replace('user="primed"', 'user="root"'))
+
+    def as_stranger(self, *command):
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, user=self.STRANGER,
+                              group=self.STRANGER, extra_groups=[], stdin=subprocess.DEVNULL)
+
+    def busctl(self, *words):
+        return self.as_stranger("busctl", f"--address={self.bus.address}", *words)
+
+    def test_everyone_may_ask(self):
+        reply = self.busctl("call", NAME, PATH, NAME, "SetDefaults", "a{sv}", "0")
+        self.assertEqual(reply.returncode, 0, reply.stderr)
+        reply = self.busctl("get-property", NAME, PATH, NAME, "Generation")
+        self.assertEqual(reply.returncode, 0, reply.stderr)
+
+    def test_strangers_may_not_set_properties(self):
+        path, interface = "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1"
+        reply = self.busctl("set-property", NAME, path, interface, "LogLevel", "s", "debug")
+        self.assertIn("Access denied", reply.stderr)
+
+    def test_strangers_may_not_release(self):
+        reply = self.as_stranger(
+            "dbus-send", f"--bus={self.bus.address}", "--print-reply", f"--dest={NAME}", PATH,
+            f"{NAME}.ReleaseDevice", f"uint64:{DGPU}", "string:mine")
+        self.assertIn("AccessDenied: releasing a device takes root", reply.stderr)
+        self.assertEqual(self.client.place("game").device, DGPU)
+
+    def test_strangers_may_not_own_the_name(self):
+        reply = self.busctl("call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                            "RequestName", "su", NAME, "4")
+        self.assertIn("Access denied", reply.stderr)
