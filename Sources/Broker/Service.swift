@@ -16,6 +16,7 @@ final class Service: BrokerService {
   private var defaults: [Caller: Hints] = [:]
   private var watches = Watches()
   private let quotas: Quotas
+  private let clients: Clients
   /// Set once the bus is there.
   weak var connection: BusConnection?
   /// The sources of evidence in use, strongest first.
@@ -26,6 +27,7 @@ final class Service: BrokerService {
     self.reader = reader
     self.evidence = evidence
     guards = Guards(loop: loop)
+    clients = Clients(loop: loop) { engine.forget(client: $0) }
     quotas = Quotas(fdLimit: Int(primed_fd_limit()))
     engine.onRefreshed = { [unowned self] in refreshed($0) }
   }
@@ -33,8 +35,10 @@ final class Service: BrokerService {
   func identity(of fd: Int32) -> BufferIdentity? { reader.identity(of: fd) }
 
   func completed(_ hints: Hints, for caller: Caller) -> Hints {
-    if defaults.isEmpty { return hints }
-    return defaults[caller].map(hints.filled(from:)) ?? hints
+    var hints = hints
+    if !defaults.isEmpty, let own = defaults[caller] { hints = hints.filled(from: own) }
+    hints.asker = caller.id
+    return hints
   }
 
   // MARK: Questions
@@ -51,6 +55,7 @@ final class Service: BrokerService {
     guard quotas.take(load, for: caller) else {
       throw .limitsExceeded("too much is under way for you; wait for answers")
     }
+    clients.watch(query.hints.clientPID)
     var refused = false
     engine.answer(query, holding: buffers) { [self] result in
       quotas.giveBack(load, of: caller)

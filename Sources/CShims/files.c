@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
@@ -80,6 +81,11 @@ int primed_memfd(const char *name, uint64_t size, bool sealed)
 void primed_name_thread(const char *name)
 {
 	pthread_setname_np(pthread_self(), name);
+}
+
+int primed_pidfd_open(pid_t pid)
+{
+	return (int)syscall(SYS_pidfd_open, pid, 0);
 }
 
 void primed_block_signal(int signal)

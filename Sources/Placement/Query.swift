@@ -28,6 +28,8 @@ package struct Hints: Sendable, Equatable {
   package var modifier: UInt64?
   /// The client's pid, 0 unknown. A pidfd was turned into its pid and start time by the bus room.
   package var clientPID: UInt32 = 0
+  /// The connection that asks, 0 in a scenario: what it says of clients is good for it alone.
+  package var asker: UInt64 = 0
   package var wake = false
   package var fresh = false
   package var explain = false

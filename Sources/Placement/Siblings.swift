@@ -2,6 +2,8 @@
 // of them taught seeds the next, so that a storm of short-lived buffers costs no probes.
 
 package struct SiblingKey: Hashable, Sendable {
+  /// A caller's word about clients must not teach another's buffers.
+  package var asker: UInt64
   package var client: UInt32
   package var format: UInt32
   package var modifier: UInt64
@@ -12,6 +14,7 @@ package struct SiblingKey: Hashable, Sendable {
   /// key, since that is the kernel's word and all else here is the asker's.
   package init?(hints: Hints, size: UInt64, exporter: ExporterName) {
     guard hints.clientPID != 0, let format = hints.format, size != 0 else { return nil }
+    asker = hints.asker
     client = hints.clientPID
     self.format = format
     modifier = hints.modifier ?? 0x00ff_ffff_ffff_ffff

@@ -90,10 +90,11 @@ import Testing
   }
 
   private func key(
-    client: UInt32 = 42, format: UInt32? = 1, modifier: UInt64? = 2, size: UInt64 = 4096,
-    exporter: ExporterName = .drm
+    asker: UInt64 = 7, client: UInt32 = 42, format: UInt32? = 1, modifier: UInt64? = 2,
+    size: UInt64 = 4096, exporter: ExporterName = .drm
   ) -> SiblingKey? {
     var hints = Hints()
+    hints.asker = asker
     hints.clientPID = client
     hints.format = format
     hints.modifier = modifier
@@ -114,7 +115,7 @@ import Testing
     var siblings = Siblings()
     siblings.learn(facts, from: try #require(key()))
     for other in [
-      key(client: 43), key(format: 2), key(modifier: 3), key(size: 8192), key(modifier: nil),
+      key(asker: 8), key(client: 43), key(format: 2), key(modifier: 3), key(size: 8192), key(modifier: nil),
       key(exporter: .named("i915")),
     ] {
       #expect(siblings.seed(for: try #require(other), at: 0) == nil)

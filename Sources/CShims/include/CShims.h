@@ -31,6 +31,9 @@ int primed_memfd(const char *name, uint64_t size, bool sealed);
 /* Names the calling thread, 15 characters at most. */
 void primed_name_thread(const char *name);
 
+/* pidfd_open(2), close-on-exec. */
+int primed_pidfd_open(pid_t pid);
+
 /* Blocks one signal, or (0) all of them, in the calling thread. */
 void primed_block_signal(int signal);
 
