@@ -43,6 +43,7 @@ package final class DeviceObject {
     if old.description.primary != new.description.primary {
       changed += ["PrimaryNode", "PrimaryDevice"]
     }
+    if old.description.role != new.description.role { changed.append("Role") }
     if old.isPrimary != new.isPrimary { changed.append("Primary") }
     if old.description.power != new.description.power { changed.append("Power") }
     if old.noMove != new.noMove { changed.append("NoMove") }

@@ -2,10 +2,12 @@
 tests, and counts the verdicts.
 
 A group is a file tests/test_GROUP.py; in the guest tests/runner.py runs it and writes verdicts to
-the share as they come, so that those of a guest that dies are not lost.
+the share as they come, so that those of a guest that dies are not lost. What a group needs of the
+host, tests/prepare_GROUP makes first, in the share.
 """
 import json
 import shutil
+import subprocess
 import sys
 import time
 
@@ -60,6 +62,9 @@ def run_group(image, share, group, word):
     """{test: passed} of one group, each test that was planned included."""
     results = share / f"results-{group}"
     results.unlink(missing_ok=True)
+    prepare = share / f"tests/prepare_{group}"
+    if prepare.exists() and subprocess.run([prepare], cwd=share).returncode:
+        return could_not_start(group)
     try:
         vm.run(image, share, f"exec python3 -B tests/runner.py {group} {word}", GROUP_TIMEOUT)
     except vm.GuestDied as death:

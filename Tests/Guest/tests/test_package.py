@@ -1,0 +1,61 @@
+"""The Debian package: what comes, what stays the administrator's, and that nothing is left behind."""
+import pathlib
+import subprocess
+import unittest
+
+import broker
+from footprint import UNIT, accounts, state, tree
+
+PACKAGES = pathlib.Path("/share/deb")
+
+
+def setUpModule():
+    subprocess.run(["load-drivers", "virtio-gpu"], check=True)
+
+
+class Package(unittest.TestCase):
+    def dpkg(self, *words):
+        # This guest's dpkg leaves documentation out; a user's does not.
+        return broker.command("dpkg", "--path-include=/usr/*", "--force-unsafe-io", *words)
+
+    def test_life(self):
+        """One after the other, as it happens to a package; each step takes the guest many seconds."""
+        before, accounts_before = tree(), accounts()
+        self.addCleanup(self.dpkg, "--purge", "primed")
+        first, later = next(PACKAGES.glob("*.deb")), next(PACKAGES.glob("later/*.deb"))
+        self.dpkg("-i", first)
+        self.check_installed(before, first)
+        self.check_upgrade(later)
+        self.check_upgrade_when_disabled(later)
+        self.dpkg("--purge", "primed")
+        self.assertEqual(tree(), before)
+        self.assertEqual(accounts(), accounts_before)
+        self.assertEqual(broker.command("systemctl", "list-units", "--all", "--no-legend", UNIT), "")
+
+    def check_installed(self, before, package):
+        self.assertEqual(state(), ("enabled", "active"))
+        self.assertEqual(broker.command("dpkg", "--verify", "primed"), "")
+        mine = {path: status for path, status in tree().items() if path not in before}
+        for path in ("bin/primed", "bin/primectl", "share/man/man8/primed.8.gz", "share/man/man1/primectl.1.gz",
+                     "share/man/man5/org.primed.Broker1.5.gz"):
+            self.assertIn(f"/usr/{path}", mine)
+        self.assertEqual({(uid, gid) for _, _, uid, gid in mine.values()}, {("0", "0")})
+        writable = [path for path, (kind, mode, _, _) in mine.items() if int(mode, 8) & 0o022 and kind != "l"]
+        self.assertEqual(writable, [])
+        self.assertEqual(str(broker.Broker().property("Version")), version_of(package))
+
+    def check_upgrade(self, newer):
+        before = broker.pid()
+        self.dpkg("-i", newer)
+        self.assertEqual(state(), ("enabled", "active"))
+        self.assertNotEqual(broker.pid(), before)
+        broker.Broker().generation()
+
+    def check_upgrade_when_disabled(self, newer):
+        broker.command("systemctl", "disable", "--now", UNIT)
+        self.dpkg("-i", newer)
+        self.assertEqual(state()[0], "disabled")
+
+
+def version_of(file):
+    return broker.command("dpkg-deb", "-f", file, "Version").strip()

@@ -1,0 +1,294 @@
+"""primed as a system service: its sandbox, how it starts, stops and fails, and who may do what."""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+from xml.etree import ElementTree
+
+import dbus
+
+import broker
+import gpus
+
+UNIT = "primed.service"
+DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d")
+EXPOSURE = 13   # tenths
+
+
+def setUpModule():
+    subprocess.run(["load-drivers", "virtio-gpu", "tgpu"], check=True)
+    broker.install()
+
+
+def show(*properties):
+    """{property: value} of the unit."""
+    lines = broker.command("systemctl", "show", UNIT, *(f"-p{name}" for name in properties)).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def until(what, seconds=20):
+    """Asks again until it is so; each asking is a call to another process, which takes its time."""
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not so in {seconds} s")
+    return found
+
+
+def as_nobody(*words):
+    return subprocess.run(["runuser", "-u", "nobody", "--", *words],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+class NameOwner:
+    """Waits for changes of the owner of primed's name."""
+
+    def __init__(self):
+        self.broker = broker.Broker()
+        self.changes = broker.Signals.__new__(broker.Signals)
+        self.changes.seen, self.changes.loop = [], broker.GLib.MainLoop()
+        self.changes.match = self.broker.bus.add_signal_receiver(
+            self.changes._receive, "NameOwnerChanged", "org.freedesktop.DBus", "org.freedesktop.DBus",
+            arg0=broker.NAME)
+        self.broker.bus.get_name_owner("org.freedesktop.DBus")
+
+    def wait_for_new(self, seconds=20):
+        """Until another connection owns the name."""
+        self.changes.wait(lambda name, old, new: new != "", seconds)
+
+
+class Sandbox(unittest.TestCase):
+    def status(self):
+        lines = pathlib.Path(f"/proc/{broker.pid()}/status").read_text().splitlines()
+        return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+    def test_exposure(self):
+        broker.command("systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE}", UNIT)
+
+    def test_user_without_privileges(self):
+        status = self.status()
+        self.assertEqual(set(status["Uid"].split()), {broker.command("id", "-u", "primed").strip()})
+        self.assertEqual({status[f"Cap{kind}"] for kind in ("Inh", "Prm", "Eff", "Bnd", "Amb")}, {"0" * 16})
+        self.assertEqual((status["NoNewPrivs"], status["Seccomp"]), ("1", "2"))
+
+    def test_it_can_do_its_work_there(self):
+        with gpus.udmabuf() as buffer:
+            answer = broker.Broker().explain(buffer)
+        self.assertIn(answer.device, [gpu.number for gpu in gpus.gpus()])
+        self.assertEqual(answer.details["home-memory"], "system")
+        journal = broker.command("journalctl", "-b", "-t", "primed", "-p", "warning", "-q", "--no-pager", "-o", "cat")
+        self.assertEqual(journal, "")
+
+
+class Documentation(unittest.TestCase):
+    """The interface that is installed as documentation is the one that the service has."""
+
+    INSTALLED = pathlib.Path("/usr/share/dbus-1/interfaces")
+    EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
+
+    def members(self, xml, interface):
+        """{(kind, name): signature}, annotations included, whatever the order."""
+        found = {}
+        for member in ElementTree.fromstring(xml).find(f"interface[@name='{interface}']"):
+            signature = [(arg.get("direction"), arg.get("type"), arg.get("name")) for arg in member.findall("arg")]
+            notes = {note.get("name"): note.get("value") for note in member.findall("annotation")}
+            if member.tag == "property":
+                signature = member.get("type"), member.get("access"), notes.pop(self.EMITS, "true")
+            found[member.tag, member.get("name")] = signature, notes
+        return found
+
+    def check(self, interface, path):
+        client = broker.Broker()
+        live = client.bus.call_blocking(broker.NAME, path, "org.freedesktop.DBus.Introspectable",
+                                        "Introspect", "", ())
+        documented = (self.INSTALLED / f"{interface}.xml").read_text()
+        self.assertEqual(self.members(live, interface), self.members(documented, interface))
+
+    def test_broker(self):
+        self.check(broker.NAME, broker.PATH)
+
+    def test_device(self):
+        self.check(broker.DEVICE, next(iter(broker.Broker().devices())))
+
+
+class Life(unittest.TestCase):
+    def setUp(self):
+        # Tests start it more often than systemd lets a service start.
+        broker.command("systemctl", "reset-failed", UNIT)
+        broker.start()
+        self.addCleanup(broker.start)
+
+    def drop_in(self, text):
+        DROP_IN.mkdir(exist_ok=True)
+        (DROP_IN / "test.conf").write_text(text)
+        self.addCleanup(broker.command, "systemctl", "daemon-reload")
+        self.addCleanup((DROP_IN / "test.conf").unlink)
+        broker.command("systemctl", "daemon-reload")
+
+    def test_ready_means_that_the_name_is_owned(self):
+        for _ in range(3):
+            broker.command("systemctl", "reset-failed", UNIT)
+            broker.restart()
+            self.assertTrue(dbus.SystemBus(private=True).name_has_owner(broker.NAME))
+
+    def test_stop(self):
+        broker.command("systemctl", "stop", UNIT)
+        self.assertEqual(show("ActiveState", "Result", "ExecMainStatus"),
+                         {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"})
+
+    def test_a_call_starts_it_in_its_sandbox(self):
+        broker.command("systemctl", "stop", UNIT)
+        broker.Broker().generation()
+        self.assertEqual(show("ActiveState")["ActiveState"], "active")
+        self.assertEqual(pathlib.Path(f"/proc/{broker.pid()}").owner(), "primed")
+
+    def test_activation_starts_nothing_outside_of_it(self):
+        broker.command("systemctl", "disable", "--now", UNIT)
+        self.addCleanup(broker.command, "systemctl", "enable", UNIT)
+        with self.assertRaises(dbus.DBusException):
+            broker.Broker().generation()
+        self.assertEqual(subprocess.run(["pgrep", "-x", "primed"]).returncode, 1)
+
+    def test_killed_and_back(self):
+        owner, before = NameOwner(), broker.pid()
+        os.kill(before, signal.SIGKILL)
+        owner.wait_for_new()
+        self.assertNotEqual(until(broker.pid), before)
+
+    def test_watchdog(self):
+        self.drop_in("[Service]\nWatchdogSec=2\n")
+        broker.restart()
+        owner, before = NameOwner(), broker.pid()
+        os.kill(before, signal.SIGSTOP)
+        owner.wait_for_new(60)
+        self.assertNotEqual(until(broker.pid), before)
+
+    def test_status_line_counts_devices(self):
+        def count():
+            return show("StatusText")["StatusText"]
+        here = len(gpus.gpus())
+        until(lambda: count() == f"{here} DRM devices")
+        gpus.tgpu_parameter("add", 7)
+        until(lambda: count() == f"{here + 1} DRM devices")
+        gpus.tgpu_parameter("remove", 7)
+        until(lambda: count() == f"{here} DRM devices")
+
+    def test_log_level(self):
+        def level(*words):
+            return broker.command("systemctl", "service-log-level", UNIT, *words).strip()
+        self.assertEqual(level(), "info")
+        level("debug")
+        self.assertEqual(level(), "debug")
+        level("info")
+
+    def test_no_line_per_query(self):
+        with gpus.udmabuf() as buffer:
+            client = broker.Broker()
+            client.place(buffer)
+            before = self.lines()
+            for _ in range(100):
+                client.place(buffer, fresh=True)
+            self.assertEqual(self.lines(), before)
+
+    def lines(self):
+        broker.command("journalctl", "--sync")
+        return broker.command("journalctl", "-b", "-q", "-o", "cat", f"_PID={broker.pid()}").count("\n")
+
+
+class Reload(unittest.TestCase):
+    RULES = pathlib.Path("/run/udev/rules.d/60-primed.rules")
+
+    def setUp(self):
+        broker.start()
+
+    def test_keeps_it_running(self):
+        before = broker.pid()
+        broker.command("systemctl", "reload", UNIT)
+        self.assertEqual(broker.pid(), before)
+        self.assertEqual(show("ActiveState")["ActiveState"], "active")
+
+    def test_reads_udev_properties_as_the_example_shows(self):
+        """The shipped example, with this machine's ID_PATH put in and its first rule switched on."""
+        chosen = gpus.gpu("virtio_gpu", 1)
+        client = broker.Broker()
+        self.assertNotEqual(client.property("PrimaryDevice"), chosen.number)
+        path = broker.command("udevadm", "info", "-q", "property", "--property=ID_PATH", "--value", chosen.card)
+        example = pathlib.Path("/usr/local/share/doc/primed/60-primed.rules.example").read_text()
+        rule = next(line for line in example.splitlines() if "PRIMED_PRIMARY" in line)
+        self.RULES.parent.mkdir(exist_ok=True)
+        self.RULES.write_text(rule.lstrip("#").replace("pci-0000:03:00.0", path.strip()) + "\n")
+        self.addCleanup(self.trigger)
+        self.addCleanup(self.RULES.unlink)
+        self.trigger()
+        broker.command("systemctl", "reload", UNIT)
+        self.assertEqual(client.property("PrimaryDevice"), chosen.number)
+
+    def trigger(self):
+        broker.command("udevadm", "control", "--reload")
+        broker.command("udevadm", "trigger", "--settle", "--subsystem-match=drm")
+
+
+class UnderLoad(unittest.TestCase):
+    """Restarts while clients ask: an answer is right, or there is an error and the next call works."""
+
+    CLIENTS = 3
+    RESTARTS = 3
+
+    def test_restart(self):
+        broker.command("systemctl", "reset-failed", UNIT)
+        broker.start()
+        with gpus.udmabuf() as buffer:
+            expected = broker.Broker().place(buffer)
+            script = pathlib.Path(__file__).with_name("load_client.py")
+            clients = [subprocess.Popen(["python3", "-B", script, str(buffer.fd)], pass_fds=[buffer.fd],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                       for _ in range(self.CLIENTS)]
+            for client in clients:
+                self.assertEqual(client.stdout.readline(), "asking\n")
+            for _ in range(self.RESTARTS):
+                broker.restart()
+            outcomes = [client.communicate("stop\n", timeout=60)[0].split() for client in clients]
+        for outcome in outcomes:
+            with self.subTest(outcome=outcome):
+                answers, worst_run, *devices = map(int, outcome)
+                self.assertGreater(answers, 0)
+                self.assertLessEqual(worst_run, 1, "errors in a row")
+                self.assertEqual(devices, [int(expected.device)])
+
+
+class Policy(unittest.TestCase):
+    """What the bus, and polkit, let others do."""
+
+    def setUp(self):
+        broker.start()
+
+    def test_nobody_else_owns_the_name(self):
+        request = ["busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                   "RequestName", "su", broker.NAME, "0"]
+        for done in (as_nobody(*request), subprocess.run(request, stdout=subprocess.PIPE,
+                                                         stderr=subprocess.STDOUT, text=True)):
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn("Access denied", done.stdout)
+
+    def test_everyone_may_ask(self):
+        for words in (["get-property", broker.NAME, broker.PATH, broker.NAME, "Version"],
+                      ["introspect", broker.NAME, broker.PATH], ["tree", broker.NAME],
+                      ["call", broker.NAME, broker.PATH, broker.NAME, "SetDefaults", "a{sv}", "0"]):
+            with self.subTest(call=words[0]):
+                done = as_nobody("busctl", *words)
+                self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_only_root_sets_the_log_level(self):
+        done = as_nobody("busctl", "set-property", broker.NAME, "/org/freedesktop/LogControl1",
+                         "org.freedesktop.LogControl1", "LogLevel", "s", "debug")
+        self.assertIn("denied", done.stdout.lower())
+        self.assertEqual(broker.command("systemctl", "service-log-level", UNIT).strip(), "info")
+
+    def test_release_takes_an_administrator(self):
+        tgpu = gpus.gpu("tgpu")
+        done = as_nobody("busctl", "call", broker.NAME, broker.PATH, broker.NAME, "ReleaseDevice", "ts",
+                         str(tgpu.number), "test")
+        self.assertNotEqual(done.returncode, 0)
+        self.assertEqual(broker.Broker().device(tgpu)["State"], "ready")
