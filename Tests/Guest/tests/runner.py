@@ -12,6 +12,8 @@ import sys
 import time
 import unittest
 
+MOST_TROUBLES = 4   # that are shown of one test
+
 
 def name_of(test):
     """group.Class.what_it_shows"""
@@ -46,8 +48,10 @@ class Verdicts(unittest.TestResult):
         took = time.monotonic() - self.started
         self.record({name: not self.troubles})
         print(f"{'FAIL' if self.troubles else 'ok  '}  {name} ({took:.1f} s)", flush=True)
-        for trouble in self.troubles:
+        for trouble in self.troubles[:MOST_TROUBLES]:
             print(indented(trouble), flush=True)
+        if len(self.troubles) > MOST_TROUBLES:
+            print(f"      and {len(self.troubles) - MOST_TROUBLES} more", flush=True)
         if self.troubles:
             print_journal()
 
@@ -81,7 +85,8 @@ def print_journal():
     journal = subprocess.run(["journalctl", "-b", "--no-pager", "-q", "-o", "short-monotonic", "-n", "60",
                               "-t", "primed", "-t", "primed-introspect", "-u", "primed.service"],
                              stdout=subprocess.PIPE, text=True).stdout
-    print(indented("primed's journal:\n" + journal), flush=True)
+    if journal:
+        print(indented("primed's journal:\n" + journal), flush=True)
 
 
 def main():
