@@ -1,39 +1,40 @@
-"""The host's half of the guest suite: lays out the share, restores the guest once for each group of
+"""The host's half of the guest suite: packs what the guest needs, restores the guest once for each group of
 tests, and counts the verdicts.
 
 A group is a file tests/test_GROUP.py; in the guest tests/runner.py runs it and writes verdicts to
 the share as they come, so that those of a guest that dies are not lost. What a group needs of the
-host, tests/prepare_GROUP makes first, in the share.
+host, tests/prepare_GROUP makes first, in the parcel.
 """
 import json
+import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 import vm
 
-GROUP_TIMEOUT = 420   # seconds
-BINARIES = ("primed", "primectl")
+GROUP_TIMEOUT = 600   # seconds; a machine with other work takes several times as long
+PROGRAMS = ("primed", "primectl")
 
 
-def make_share(directory, project, binaries):
-    """What a user would have: the sources' install files and the programs, and the tests beside them."""
+def pack(directory, project, binaries):
+    """What a user would have: the sources' install files and the programs; and the tests beside them."""
     for name in ("systemd", "dbus"):
         shutil.copytree(project / name, directory / name)
     for name in ("README.md", "LICENSE"):
         shutil.copy(project / name, directory)
     shutil.copytree(project / "Tests/Guest/tests", directory / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     (directory / "bin").mkdir()
-    for name in BINARIES:
-        if (binaries / name).exists():   # missing ones fail the tests, in the guest, by name
-            shutil.copy(binaries / name, directory / "bin")
-    return directory
+    for name in PROGRAMS:
+        if (binaries / name).exists():   # a missing one fails the tests, by name
+            subprocess.run(["strip", "-o", directory / "bin" / name, binaries / name], check=True)
 
 
-def groups(share, words):
+def groups(parcel, words):
     """(group, word or '') of each restore: all groups, or those that GROUP or GROUP.WORD name."""
-    names = sorted(path.stem.removeprefix("test_") for path in (share / "tests").glob("test_*.py"))
+    names = sorted(path.stem.removeprefix("test_") for path in (parcel / "tests").glob("test_*.py"))
     if not words:
         return [(name, "") for name in names]
     chosen = []
@@ -45,12 +46,12 @@ def groups(share, words):
     return chosen
 
 
-def run(image, share, words):
+def run(image, parcel, words):
     """Runs the tests; returns the exit status: 0 only if all passed and there were any."""
     passed = failed = 0
-    for group, word in groups(share, words):
+    for group, word in groups(parcel, words):
         started = time.monotonic()
-        verdicts = run_group(image, share, group, word)
+        verdicts = run_group(image, parcel, group, word)
         good = sum(verdicts.values())
         passed, failed = passed + good, failed + len(verdicts) - good
         print(f"----- {group}: {time.monotonic() - started:.0f} s", flush=True)
@@ -58,19 +59,20 @@ def run(image, share, words):
     return 0 if passed and not failed else 1
 
 
-def run_group(image, share, group, word):
+def run_group(image, parcel, group, word):
     """{test: passed} of one group, each test that was planned included."""
-    results = share / f"results-{group}"
-    results.unlink(missing_ok=True)
-    prepare = share / f"tests/prepare_{group}"
-    if prepare.exists() and subprocess.run([prepare], cwd=share).returncode:
+    prepare = parcel / f"tests/prepare_{group}"
+    if prepare.exists() and subprocess.run([prepare], cwd=parcel).returncode:
         return could_not_start(group)
-    try:
-        vm.run(image, share, f"exec python3 -B tests/runner.py {group} {word}", GROUP_TIMEOUT)
-    except vm.GuestDied as death:
-        print(f"guest died: {death}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="primed-share.") as share:
+        try:
+            vm.run(image, share, f"exec python3 -B /parcel/tests/runner.py {group} {word}", GROUP_TIMEOUT, parcel)
+        except vm.GuestDied as death:
+            print(f"guest died: {death}", flush=True)
+        results = pathlib.Path(share, f"results-{group}")
+        lines = results.read_text().splitlines() if results.exists() else []
     verdicts = {}
-    for line in results.read_text().splitlines() if results.exists() else []:
+    for line in lines:
         verdicts.update(json.loads(line))
     for test, verdict in verdicts.items():
         if verdict is None:

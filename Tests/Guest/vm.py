@@ -8,7 +8,8 @@ can go at once.
 
 The guest has three ports: `control` (one line each way: the command, its exit status), `output`
 (standard input and output of the command) and `qmp` (a QMP monitor of its own machine, by which
-tests plug devices in).
+tests plug devices in). What is too big for the share (9p reads some MB/s) comes as a parcel: a
+directory that the guest finds unpacked in /parcel.
 """
 import base64
 import json
@@ -24,6 +25,9 @@ import tempfile
 import time
 
 
+PARCEL_SIZE = 256 << 20   # bytes; the same in every run, since the snapshot knows the disk
+
+
 class GuestDied(Exception):
     """The machine ended, or its time was over, before the command's exit status came."""
 
@@ -31,10 +35,11 @@ class GuestDied(Exception):
 class Machine:
     """One running QEMU; use it in a `with` statement."""
 
-    def __init__(self, image, share=None, incoming=None, writable=False):
+    def __init__(self, image, share=None, incoming=None, writable=False, parcel=None):
         self.image = pathlib.Path(image)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="primed-guest."))
         self.console = self.directory / "console"
+        self._pack(parcel)
         options = self._options(share or self.directory, incoming, writable)
         self.process = subprocess.Popen(["qemu-system-x86_64", *options], stdin=subprocess.DEVNULL)
         try:
@@ -51,7 +56,11 @@ class Machine:
         overlay = "off" if writable else "on"
         options += ["-kernel", self.image / "vmlinuz", "-initrd", self.image / "initrd", "-S",
                     "-serial", f"file:{self.console}",
-                    "-drive", f"file={self.image}/disk.qcow2,if=virtio,cache=unsafe,snapshot={overlay}",
+                    # In this order: the first is the guest's /dev/vda, which it boots from.
+                    "-drive", f"file={self.image}/disk.qcow2,if=none,id=root,cache=unsafe,snapshot={overlay}",
+                    "-device", "virtio-blk-pci,drive=root",
+                    "-drive", f"file={self.directory}/parcel,if=none,id=parcel,format=raw,readonly=on",
+                    "-device", "virtio-blk-pci,drive=parcel,serial=parcel",
                     "-fsdev", f"local,path={share},security_model=none,multidevs=remap,id=share",
                     "-device", "virtio-9p-pci,fsdev=share,mount_tag=share",
                     "-qmp", f"unix:{self.directory}/qmp,server=on,wait=off",
@@ -63,6 +72,14 @@ class Machine:
         if incoming:
             options += ["-incoming", f"exec:cat {shlex.quote(str(incoming))}"]
         return [str(option) for option in options]
+
+    def _pack(self, parcel):
+        """The parcel's disk: a tar archive, or nothing."""
+        disk = self.directory / "parcel"
+        if parcel:
+            subprocess.run(["tar", "-C", parcel, "-cf", disk, "."], check=True)
+        with open(disk, "ab") as file:
+            file.truncate(PARCEL_SIZE)
 
     def _connect(self, name):
         deadline = time.monotonic() + 20
@@ -135,12 +152,12 @@ def snapshot(image, timeout=300):
     memory.with_suffix(".part").rename(memory)
 
 
-def run(image, share, command, timeout=600, out=sys.stdout.buffer, terminal=None):
+def run(image, share, command, timeout=600, parcel=None, out=sys.stdout.buffer, terminal=None):
     """Restores the guest and runs a shell command in `share`, as root; returns its exit status.
 
-    Its output goes to `out` as it comes; `terminal` is a file descriptor to read its input from.
+    `parcel` is a directory that the guest gets a copy of. The command's output goes to `out` as it comes; `terminal` is a file descriptor to read its input from.
     """
-    with Machine(image, share, incoming=pathlib.Path(image) / "memory") as machine:
+    with Machine(image, share, incoming=pathlib.Path(image) / "memory", parcel=parcel) as machine:
         machine.until("query-status", "status", "paused", 60)
         machine.go()
         line = f"{time.time():.0f} {base64.b64encode(command.encode()).decode()}\n"

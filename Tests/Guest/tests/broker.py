@@ -67,6 +67,37 @@ class Broker:
         fds = [dbus.types.UnixFd(getattr(plane, "fd", plane)) for plane in planes]
         return Answer(*self._call(NAME, "Place", "aha{sv}", dbus.Array(fds, signature="h"), variants(hints)))
 
+    def place_each(self, buffers, window=8, **hints):
+        """Place of every buffer of a sequence, `window` calls under way at a time; all must be answered."""
+        loop, waiting, errors = GLib.MainLoop(), iter(buffers), []
+        under_way = 0
+
+        def send():
+            nonlocal under_way
+            buffer = next(waiting, None)
+            if buffer is not None:
+                under_way += 1
+                planes = dbus.Array([dbus.types.UnixFd(buffer.fd)], signature="h")
+                self.bus.call_async(NAME, PATH, NAME, "Place", "aha{sv}", (planes, variants(hints)),
+                                    answered, failed, timeout=30)
+
+        def answered(*_):
+            nonlocal under_way
+            under_way -= 1
+            send()
+            if not under_way:
+                loop.quit()
+
+        def failed(error):
+            errors.append(error)
+            answered()
+
+        for _ in range(window):
+            send()
+        loop.run()
+        if errors:
+            raise AssertionError(f"{len(errors)} calls failed, the first: {errors[0]}")
+
     def explain(self, *planes, **hints):
         return self.place(*planes, explain=True, **hints)
 
@@ -119,7 +150,7 @@ def command(*words):
 
 def install():
     """As a user installs it."""
-    command("/share/systemd/install", "--bin", "/share/bin")
+    command("/parcel/systemd/install", "--bin", "/parcel/bin")
 
 
 def start():

@@ -18,6 +18,7 @@ def ioc(direction, kind, number, size):
 
 WRITE, READ_WRITE = 1, 3
 DROP_MASTER = ioc(0, "d", 0x1F, 0)
+SET_MASTER = ioc(0, "d", 0x1E, 0)
 GEM_CLOSE = ioc(WRITE, "d", 0x09, 8)
 PRIME_HANDLE_TO_FD = ioc(READ_WRITE, "d", 0x2D, 12)
 PRIME_FD_TO_HANDLE = ioc(READ_WRITE, "d", 0x2E, 12)

@@ -1,4 +1,5 @@
 """What the kernel itself counts and shows: the witness of the tests."""
+import collections
 import ctypes
 import fcntl
 import os
@@ -79,5 +80,10 @@ def dma_bufs(pid):
     return [name for name in descriptors(pid) if name.startswith("/dmabuf:")]
 
 
-def drm_nodes(pid):
-    return [name for name in descriptors(pid) if name.startswith("/dev/dri/")]
+def leaked(pid, before):
+    """What the process has open beyond `before` (descriptors() of then), each DRM node once allowed:
+    primed opens nodes when it first needs them.
+    """
+    more = collections.Counter(descriptors(pid))
+    nodes = {name for name in more if name.startswith("/dev/dri/")}
+    return list((more - collections.Counter(before) - collections.Counter(nodes)).elements())

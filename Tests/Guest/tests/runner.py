@@ -7,12 +7,18 @@ failed: in this guest there is everything that a test may need.
 import importlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import time
 import unittest
 
 MOST_TROUBLES = 4   # that are shown of one test
+MOST_SECONDS = 180   # for one test
+
+
+def too_long(*_):
+    raise TimeoutError(f"not done in {MOST_SECONDS} s")
 
 
 def name_of(test):
@@ -39,10 +45,12 @@ class Verdicts(unittest.TestResult):
 
     def startTest(self, test):
         super().startTest(test)
-        self.started = time.monotonic()
+        self.started, self.since = time.monotonic(), time.time()
         self.troubles = []
+        signal.alarm(MOST_SECONDS)
 
     def stopTest(self, test):
+        signal.alarm(0)
         super().stopTest(test)
         name = name_of(test)
         took = time.monotonic() - self.started
@@ -53,7 +61,7 @@ class Verdicts(unittest.TestResult):
         if len(self.troubles) > MOST_TROUBLES:
             print(f"      and {len(self.troubles) - MOST_TROUBLES} more", flush=True)
         if self.troubles:
-            print_journal()
+            print_journal(self.since)
 
     def _trouble(self, test, error):
         text = self._exc_info_to_string(error, test)
@@ -81,9 +89,9 @@ def indented(text):
     return "".join(f"      {line}\n" for line in text.rstrip().splitlines()).rstrip("\n")
 
 
-def print_journal():
-    journal = subprocess.run(["journalctl", "-b", "--no-pager", "-q", "-o", "short-monotonic", "-n", "60",
-                              "-t", "primed", "-t", "primed-introspect", "-u", "primed.service"],
+def print_journal(since=0):
+    journal = subprocess.run(["journalctl", "--no-pager", "-q", "-o", "short-monotonic", "-n", "60",
+                              "-t", "primed", "-t", "primed-introspect", f"--since=@{since:.0f}"],
                              stdout=subprocess.PIPE, text=True).stdout
     if journal:
         print(indented("primed's journal:\n" + journal), flush=True)
@@ -94,8 +102,10 @@ def main():
     module = importlib.import_module(f"test_{group}")
     tests = [test for test in flatten(unittest.defaultTestLoader.loadTestsFromModule(module))
              if word in name_of(test)]
+    signal.signal(signal.SIGALRM, too_long)
     verdicts = Verdicts(pathlib.Path(f"results-{group}"))
     verdicts.record({name_of(test): None for test in tests})
+    print(f"===== {group}: {len(tests)} tests", flush=True)
     unittest.TestSuite(tests).run(verdicts)
 
 

@@ -17,7 +17,7 @@ class Install(unittest.TestCase):
         self.assertEqual(state(), ("enabled", "active"))
         self.assertIn("primed", accounts())
         broker.install()   # again, over itself
-        broker.command("/share/systemd/uninstall")
+        broker.command("/parcel/systemd/uninstall")
         self.assertEqual(tree(), before)
         self.assertEqual(accounts(), accounts_before)
         self.assertEqual(state()[1], "inactive")

@@ -6,7 +6,7 @@ import unittest
 import broker
 from footprint import UNIT, accounts, state, tree
 
-PACKAGES = pathlib.Path("/share/deb")
+PACKAGES = pathlib.Path("/parcel/deb")
 
 
 def setUpModule():

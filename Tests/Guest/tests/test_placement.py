@@ -1,0 +1,192 @@
+"""A buffer of every exporter in the guest, on kernels that ignore, honour and validate NO_MOVE: the
+right device, access and reason, and nothing moved to find out.
+
+Each buffer is asked about with two primary devices: virtio B, which can import no one's buffers but
+its own, and tgpu B, which can import whatever lies in system memory.
+"""
+import subprocess
+import unittest
+
+import broker
+import gpus
+import kernel
+from broker import GUESS, IN_PLACE, INTENT, MAY_MOVE, NATIVE, STATE
+from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
+
+
+def setUpModule():
+    subprocess.run(["load-drivers"], check=True)
+    broker.install()
+
+
+def words(answer):
+    """What primed says of its answer, for a message."""
+    return [str(answer.details["reason"]), *map(str, answer.details["evidence"])]
+
+
+class Case(unittest.TestCase):
+    mode = None
+
+    @classmethod
+    def setUpClass(cls):
+        if cls.mode is None:
+            return
+        gpus.tgpu_parameter("mode", cls.mode)
+        broker.restart()
+        cls.broker = broker.Broker()
+        cls.virtio_a, cls.virtio_b = gpus.gpus("virtio_gpu")
+        cls.tgpu_a, cls.tgpu_b = gpus.gpus("tgpu")
+        cls.radeon = gpus.gpu("radeon")
+        with gpus.udmabuf() as buffer:   # primed has tried the flag when this is answered
+            cls.broker.place(buffer)
+
+    @classmethod
+    def tearDownClass(cls):
+        if cls.mode is not None:
+            cls.broker.close()
+
+    def place(self, buffer, primary):
+        """Asks, and has the kernel say that nothing moved and nothing is attached."""
+        moved = kernel.tgpu_moves()
+        answer = self.broker.explain(buffer, primary_device=primary.number, fresh=True)
+        self.assertEqual(kernel.tgpu_moves(), moved)
+        # radeon, as an importer, detaches a little after the close.
+        kernel.until(lambda: kernel.attachments()[buffer.inode] == 0, "no attachment")
+        self.assertEqual(answer.buffer, buffer.inode)
+        self.assertTrue(answer.details["reason"])
+        self.assertTrue(answer.details["evidence"])
+        return answer
+
+    def expect(self, buffer, primary, device, access, rule, confidence=(STATE, INTENT)):
+        answer = self.place(buffer, primary)
+        context = f"{buffer.name}, primary {primary}: {words(answer)}"
+        wanted = device if isinstance(device, (list, tuple)) else [device]
+        self.assertIn(answer.device, [gpu.number for gpu in wanted], context)
+        self.assertEqual(answer.access, access, context)
+        self.assertEqual(answer.details["rule"], rule, context)
+        low, high = confidence
+        self.assertTrue(low <= answer.confidence <= high, context)
+        return answer
+
+
+class FlagWorks(Case):
+    """What the flag can tell; modes `honoured` and `validated`."""
+
+    def test_the_flag_is_known_to_work(self):
+        self.assertEqual(self.broker.property("NoMove"), "honoured")
+
+    def test_radeon_vram(self):
+        for primary in (self.virtio_b, self.tgpu_b):
+            with gpus.radeon(RADEON_VRAM) as buffer:
+                before = kernel.radeon_bytes_moved()
+                answer = self.expect(buffer, primary, self.radeon, NATIVE, "home-dedicated", (INTENT, INTENT))
+                self.assertEqual(answer.details["home"], self.radeon.number)
+                self.assertEqual(answer.details["home-memory"], "dedicated")
+                self.assertEqual(kernel.radeon_bytes_moved(), before)
+
+    def test_tgpu_vram(self):
+        for index, owner in enumerate((self.tgpu_a, self.tgpu_b)):
+            for primary in (self.virtio_b, self.tgpu_b):
+                with gpus.tgpu(TGPU_VRAM, index) as buffer:
+                    answer = self.expect(buffer, primary, owner, NATIVE, "home-dedicated")
+                    self.assertEqual(answer.details["home"], owner.number)
+
+    def test_system_memory_is_used_in_place_by_the_primary_device(self):
+        for make in self.system_buffers():
+            with self.subTest(), make() as buffer:
+                answer = self.place(buffer, self.tgpu_b)
+                context = f"{buffer.name}: {words(answer)}"
+                self.assertEqual(answer.device, self.tgpu_b.number, context)
+                self.assertEqual(answer.access, IN_PLACE, context)
+                self.assertGreaterEqual(answer.confidence, STATE, context)
+
+    def test_system_memory_that_the_primary_device_cant_reach(self):
+        for make in self.system_buffers():
+            with self.subTest(), make() as buffer:
+                answer = self.place(buffer, self.virtio_b)
+                context = f"{buffer.name}: {words(answer)}"
+                reach_it = [self.radeon, self.tgpu_a, self.tgpu_b]
+                self.assertIn(answer.device, [gpu.number for gpu in reach_it], context)
+                self.assertIn(answer.access, (NATIVE, IN_PLACE), context)
+                self.assertGreaterEqual(answer.confidence, STATE, context)
+
+    @staticmethod
+    def system_buffers():
+        return [lambda: gpus.dumb(gpus.gpu("vgem")), lambda: gpus.dumb(gpus.gpu("cirrus")),
+                lambda: gpus.dumb(gpus.gpu("vkms")), lambda: gpus.radeon(RADEON_GTT),
+                lambda: gpus.tgpu(TGPU_SYSTEM), gpus.udmabuf, gpus.dma_heap]
+
+
+class SystemMemoryByName:
+    """Exporters that fdinfo names and that have system memory only: the same on every kernel."""
+
+    def test_virtio_a_and_b(self):
+        for owner in (self.virtio_a, self.virtio_b):
+            with gpus.dumb(owner) as buffer:
+                answer = self.expect(buffer, owner, owner, NATIVE, "home-system")
+                self.assertEqual(answer.details["home"], owner.number)
+                self.assertEqual(answer.details["home-memory"], "system")
+
+    def test_virtio_a_that_virtio_b_cant_import(self):
+        with gpus.dumb(self.virtio_a) as buffer:
+            self.expect(buffer, self.virtio_b, self.virtio_a, NATIVE, "home-system")
+
+    def test_virtio_that_another_can_use_in_place(self):
+        with gpus.dumb(self.virtio_a) as buffer:
+            self.expect(buffer, self.tgpu_b, self.tgpu_b, IN_PLACE, "home-system")
+
+    def test_of_no_device(self):
+        for make in (gpus.udmabuf, gpus.dma_heap):
+            with make() as buffer:
+                answer = self.expect(buffer, self.tgpu_b, self.tgpu_b, IN_PLACE, "home-system")
+                self.assertNotIn("home", answer.details)
+                self.expect(buffer, self.virtio_b, (self.radeon, self.tgpu_a, self.tgpu_b), IN_PLACE,
+                            "home-system")
+
+
+class Honoured(FlagWorks, SystemMemoryByName):
+    mode = "honoured"
+
+
+class Validated(FlagWorks, SystemMemoryByName):
+    mode = "validated"
+
+
+class Ignored(Case, SystemMemoryByName):
+    """Mainline: evidence only, and no import that could move."""
+    mode = "ignored"
+
+    def test_the_flag_is_known_not_to_work(self):
+        self.assertEqual(self.broker.property("NoMove"), "ignored")
+
+    def test_what_shows_drm_falls_back_and_is_imported_nowhere(self):
+        for make in (lambda: gpus.dumb(gpus.gpu("vgem")), lambda: gpus.dumb(gpus.gpu("cirrus")),
+                     lambda: gpus.dumb(gpus.gpu("vkms")), lambda: gpus.radeon(RADEON_VRAM),
+                     lambda: gpus.radeon(RADEON_GTT), lambda: gpus.tgpu(TGPU_VRAM),
+                     lambda: gpus.tgpu(TGPU_SYSTEM), lambda: gpus.tgpu(TGPU_VRAM, 1)):
+            # virtio B can import none of these: the fallback is then primed's own primary device.
+            own = next(gpu for gpu in gpus.gpus() if gpu.number == self.broker.property("PrimaryDevice"))
+            self.assertNotEqual(own.driver, "virtio_gpu")
+            for primary, fallback in ((self.tgpu_b, self.tgpu_b), (self.virtio_b, own)):
+                with self.subTest(), make() as buffer:
+                    before = (kernel.tgpu_count("attempts"), kernel.radeon_bytes_moved())
+                    self.expect(buffer, primary, fallback, MAY_MOVE, "fallback", (GUESS, GUESS))
+                    self.assertEqual((kernel.tgpu_count("attempts"), kernel.radeon_bytes_moved()), before)
+
+
+class EveryMode(unittest.TestCase):
+    def test_software_devices_are_never_chosen(self):
+        for mode in ("ignored", "honoured", "validated"):
+            gpus.tgpu_parameter("mode", mode)
+            broker.restart()
+            client = broker.Broker()
+            for driver in ("vgem", "vkms"):
+                software = gpus.gpu(driver)
+                self.assertEqual(client.device(software)["Role"], "software")
+                with gpus.dumb(software) as buffer:
+                    answer = client.place(buffer, primary_device=software.number)
+                    self.assertNotIn(answer.device, (software.number, software.card_number), (mode, driver))
+            client.close()
+
+
+del FlagWorks, Case   # only what names a mode is run
