@@ -25,6 +25,11 @@ import tempfile
 import time
 
 
+# How the guest's time passes. `real`: as the host's, both CPUs at once. `steady`: 2 ns an instruction, so
+# that on a busy host no deadline in the guest passes for want of the host's attention; one CPU at a
+# time. A sleeping guest sleeps in the host's time in both. A snapshot fits both.
+PACES = {"real": ["-accel", "tcg,thread=multi"],
+        "steady": ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=on,align=off"]}
 PARCEL_SIZE = 256 << 20   # bytes; the same in every run, since the snapshot knows the disk
 
 
@@ -35,12 +40,12 @@ class GuestDied(Exception):
 class Machine:
     """One running QEMU; use it in a `with` statement."""
 
-    def __init__(self, image, share=None, incoming=None, writable=False, parcel=None):
+    def __init__(self, image, share=None, incoming=None, writable=False, parcel=None, pace="real"):
         self.image = pathlib.Path(image)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="primed-guest."))
         self.console = self.directory / "console"
         self._pack(parcel)
-        options = self._options(share or self.directory, incoming, writable)
+        options = PACES[pace] + self._options(share or self.directory, incoming, writable)
         self.process = subprocess.Popen(["qemu-system-x86_64", *options], stdin=subprocess.DEVNULL)
         try:
             self._monitor = self._connect("qmp").makefile("rw")
@@ -152,12 +157,12 @@ def snapshot(image, timeout=300):
     memory.with_suffix(".part").rename(memory)
 
 
-def run(image, share, command, timeout=600, parcel=None, out=sys.stdout.buffer, terminal=None):
+def run(image, share, command, timeout=600, parcel=None, pace="real", out=sys.stdout.buffer, terminal=None):
     """Restores the guest and runs a shell command in `share`, as root; returns its exit status.
 
     `parcel` is a directory that the guest gets a copy of. The command's output goes to `out` as it comes; `terminal` is a file descriptor to read its input from.
     """
-    with Machine(image, share, incoming=pathlib.Path(image) / "memory", parcel=parcel) as machine:
+    with Machine(image, share, incoming=pathlib.Path(image) / "memory", parcel=parcel, pace=pace) as machine:
         machine.until("query-status", "status", "paused", 60)
         machine.go()
         line = f"{time.time():.0f} {base64.b64encode(command.encode()).decode()}\n"

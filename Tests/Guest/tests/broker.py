@@ -58,6 +58,7 @@ class Signals:
 class Broker:
     def __init__(self, bus=None):
         self.bus = bus or dbus.SystemBus(private=True)
+        self.bus.set_exit_on_disconnect(False)   # close() below is no reason to exit
 
     def _call(self, interface, method, signature, *arguments):
         return self.bus.call_blocking(NAME, PATH, interface, method, signature, arguments, timeout=30)

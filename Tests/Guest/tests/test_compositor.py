@@ -59,7 +59,8 @@ class Compositor(unittest.TestCase):
 
             def ask():
                 while not stop.is_set():
-                    client.place_each(buffers, fresh=True)
+                    for buffer in buffers:
+                        client.place(buffer, fresh=True)
 
             asking = threading.Thread(target=ask)
             asking.start()
