@@ -69,6 +69,12 @@ let package = Package(
     .target(name: "CAllocations", path: "Tests/CAllocations"),
     tests("EngineTests", ["Engine", "Kernel", "Placement", "Linux", "CAllocations"]),
     tests("SimulationTests", ["Simulation", "Engine", "Kernel", "Placement", "Linux"]),
+    // A mock-up of sysfs for UdevTests: umockdev's preload library, linked so that it goes before libc.
+    .systemLibrary(name: "CUmockdev", path: "Tests/CUmockdev", pkgConfig: "umockdev-1.0"),
+    .target(name: "MockUdev", dependencies: ["CUmockdev"], path: "Tests/MockUdev"),
+    .testTarget(
+      name: "UdevTests", dependencies: ["Udev", "Kernel", "Placement", "Linux", "MockUdev"],
+      swiftSettings: settings, linkerSettings: [.linkedLibrary(":libumockdev-preload.so.0")]),
     tests("LinuxTests", ["Linux"]),
   ]
 )

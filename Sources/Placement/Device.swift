@@ -33,6 +33,8 @@ package struct DeviceDescription: Equatable, Sendable {
   package var stableID: String
   /// The parent device's sysfs path: what its nodes are grouped by.
   package var sysfsPath: String
+  /// Another one each time that the kernel registers the device, as after a replug; 0 unknown.
+  package var registration: UInt64 = 0
   package var render: Node?
   package var primary: Node?
   package var driver: String
@@ -48,6 +50,8 @@ package struct DeviceDescription: Equatable, Sendable {
   /// counted among those that may have exported a buffer.
   package var ignored = false
   package var dedicatedMemory: UInt64 = 0
+  /// Only the size of the PCI window on it is known, which may be smaller.
+  package var dedicatedMemoryIsEstimate = false
   package var role = Role.render
   /// `stableID` of the other half of a split pair.
   package var pairedWith: String?

@@ -8,6 +8,8 @@ package enum Driver: UInt8, Sendable, CaseIterable {
   case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
   case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson
   case sun4i, exynos, mediatek, omapdrm, tegra, armada
+  /// An accelerator of Intel's (/dev/accel): exports as DRM drivers do.
+  case ivpu
 
   /// A driver by the name that sysfs, udev or DRM_IOCTL_VERSION gives it.
   package init(name: String) { self = Driver.names[name] ?? .other }
@@ -23,6 +25,7 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     "meson": .meson, "meson-drm": .meson, "sun4i-drm": .sun4i, "exynos": .exynos,
     "exynos-drm": .exynos, "mediatek": .mediatek, "mediatek-drm": .mediatek,
     "omapdrm": .omapdrm, "tegra": .tegra, "tegra-drm": .tegra, "armada-drm": .armada,
+    "intel_vpu": .ivpu,
   ]
 
   /// The name that its exports show in fdinfo's `exp_name`; nil: the core's `drm`.

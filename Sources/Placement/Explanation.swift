@@ -44,7 +44,7 @@ package enum Explainer {
 
     var text = Explanation()
     text.node = decision.device.flatMap { devices[$0]?.description.node?.path } ?? ""
-    text.home = situation.exporter.map { devices.number(of: $0) }
+    text.home = situation.exporter.map { devices.number(of: $0) }.flatMap { $0 == .none ? nil : $0 }
     text.homeMemory = situation.homeMemory
     let alike = planes.allSatisfy { $0.residency == first.residency }
     text.residency = alike ? first.residency : .unknown
@@ -108,7 +108,7 @@ package enum Explainer {
   private static func lines(
     _ situation: Situation, _ planes: [BufferFacts], _ devices: DeviceTable
   ) -> [Explanation.Line] {
-    devices.stableOrder(devices.present).map { slot in
+    devices.stableOrder(devices.present).filter { devices.number(of: $0) != .none }.map { slot in
       let asked = planes.allSatisfy { $0.asked.contains(slot) }
       var access = situation.access(of: slot)
       if access == .mayMove && !asked { access = .unknown }

@@ -78,9 +78,7 @@ extension DeviceTable {
     case .unknown:
       return nil
     case .drm:
-      // An accelerator (/dev/accel) shows `drm` too. It belongs here, as a device that exports, once
-      // udev reports them; until then none is known that holds buffers outside of system memory, so
-      // that a wrong certainty misplaces such a buffer but moves nothing.
+      // Accelerators (/dev/accel) are among them: devices without a node that export.
       let gone = goneDrivers.contains { $0.exporterName == nil } || drmNamed.isEmpty
       return ExporterSet(drmNamed, beyond: gone ? .gone : [])
     case .named(let name):

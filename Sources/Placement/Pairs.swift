@@ -108,6 +108,7 @@ package struct PairTable: Sendable {
     ("panthor", shmem), ("lima", shmem), ("v3d", shmem), ("asahi", shmem), ("etnaviv", shmem),
     ("msm", shmem), ("vc4", cma), ("imx-drm", cma), ("meson", cma), ("sun4i-drm", cma),
     ("apple-drm", cma), ("rockchip", cma), ("exynos", cma), ("mediatek", cma), ("omapdrm", cma),
+    ("intel_vpu", "drivers/accel/ivpu/ivpu_gem.c, ivpu_bo_alloc: shmem"),
   ]
   private static let shmem = "KERNEL.md, when an import moves: shmem drivers pin pages"
   private static let cma = "KERNEL.md, when an import moves: CMA drivers pin pages"

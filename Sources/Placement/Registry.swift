@@ -92,14 +92,16 @@ package struct Registry: Sendable {
   }
 
   /// The device that this node belonged to when it was released may be used again, if it is there.
-  package mutating func unrelease(_ number: DeviceNumber) -> RegistryChange? {
+  package mutating func unrelease(
+    _ number: DeviceNumber, as state: DeviceState = .ready
+  ) -> RegistryChange? {
     guard let i = released.firstIndex(where: { $0.nodes.contains(number) }) else { return nil }
     let stableID = released.remove(at: i).stableID
     guard !isReleased(stableID) else { return nil }
     let index = entries.firstIndex {
       $0?.description.stableID == stableID && $0?.state == .released
     }
-    return index.flatMap { set(.ready, of: DeviceSlot(UInt8($0))) }
+    return index.flatMap { set(state, of: DeviceSlot(UInt8($0))) }
   }
 
   private func isReleased(_ stableID: String) -> Bool {
@@ -145,6 +147,7 @@ extension DeviceDescription {
     shown.model = model
     shown.bus = bus
     shown.seat = seat
+    shown.dedicatedMemoryIsEstimate = dedicatedMemoryIsEstimate
     if hasPanel == other.hasPanel { shown.connectors = connectors }
     return shown == self
   }
@@ -152,7 +155,8 @@ extension DeviceDescription {
   /// Nodes may come one by one; none becomes another one.
   fileprivate func isSameDevice(as other: Self) -> Bool {
     func same(_ a: Node?, _ b: Node?) -> Bool { a == nil || b == nil || a?.number == b?.number }
-    return driver == other.driver && stableID == other.stableID && same(render, other.render)
+    return driver == other.driver && stableID == other.stableID
+      && registration == other.registration && same(render, other.render)
       && same(primary, other.primary)
   }
 }

@@ -7,29 +7,32 @@ internal import Placement
 
 /// A description under way: first the parent device, then each of its nodes.
 struct DeviceDraft {
-  private let parent: UdevDevice
   private var draft: DeviceDescription
+  private var declaredRole: Role?
+  private var accelerates = false
 
   init(parent: UdevDevice, sysfsPath: String) {
-    self.parent = parent
     draft = DeviceDescription(
       stableID: Self.stableID(parent, sysfsPath), sysfsPath: sysfsPath,
       driver: Self.drmDriver(parent))
-    draft.bus = parent.subsystem
-    // A virtual device hangs below /sys/devices/platform or faux, but is no platform's.
-    if softwareDrivers.contains(draft.driver) { draft.bus = "virtual" }
-    draft.vendor = parent.property("ID_VENDOR_FROM_DATABASE") ?? ""
-    draft.model =
-      parent.property("ID_MODEL_FROM_DATABASE") ?? parent.property("ID_MODEL") ?? ""
+    draft.registration = Self.registration(sysfsPath)
+    draft.bus = softwareDrivers.contains(draft.driver) ? "" : Self.bus(parent)
+    draft.vendor = Self.vendor(parent)
+    draft.model = Self.model(parent)
     draft.driverVersion = Self.driverVersion(parent.driver ?? draft.driver)
     draft.bootVGA = parent.attribute("boot_vga") == "1"
-    draft.dedicatedMemory = dedicatedMemory(sysfsPath, driver: draft.driver)
+    (draft.dedicatedMemory, draft.dedicatedMemoryIsEstimate) = dedicatedMemory(
+      sysfsPath, driver: draft.driver)
     draft.power = runtimePower(sysfsPath: sysfsPath)
     draft.exports = !neverExporting.contains(draft.driver)
   }
 
   mutating func add(node: UdevDevice) {
     guard let place = node.node else { return }
+    if node.subsystem == "accel" {
+      accelerates = true
+      return
+    }
     if node.name.hasPrefix("renderD") {
       draft.render = place
     } else {
@@ -47,14 +50,38 @@ struct DeviceDraft {
     declaredRole = node.property("PRIMED_ROLE").flatMap(Self.role) ?? declaredRole
   }
 
-  private var declaredRole: Role?
-
-  /// nil without a node.
+  /// nil without a node. What has only an accelerator's node can export buffers that look like a DRM
+  /// device's, but nobody is ever sent there: it is described without a node.
   var description: DeviceDescription? {
-    guard draft.node != nil else { return nil }
+    guard draft.node != nil || accelerates else { return nil }
     var done = draft
     done.role = declaredRole ?? usualRole(of: done)
+    if draft.node == nil {
+      done.ignored = true
+      done.imports = false
+    }
     return done
+  }
+
+  /// The directory of its nodes is made when a driver registers the device, with an inode number that
+  /// sysfs does not use twice.
+  private static func registration(_ sysfsPath: String) -> UInt64 {
+    var status = stat()
+    return stat(sysfsPath + "/drm", &status) == 0 ? UInt64(status.st_ino) : 0
+  }
+
+  private static func bus(_ parent: UdevDevice) -> String {
+    let place = parent.subsystem == "usb" ? parent.usbDevice ?? parent : parent
+    return "\(place.subsystem):\(place.name)"
+  }
+
+  private static func vendor(_ parent: UdevDevice) -> String {
+    parent.property("ID_VENDOR_FROM_DATABASE") ?? parent.usbDevice?.attribute("manufacturer") ?? ""
+  }
+
+  private static func model(_ parent: UdevDevice) -> String {
+    parent.property("ID_MODEL_FROM_DATABASE") ?? parent.usbDevice?.attribute("product")
+      ?? parent.property("ID_MODEL") ?? ""
   }
 
   private static func stableID(_ parent: UdevDevice, _ sysfsPath: String) -> String {
@@ -123,13 +150,23 @@ private func usualRole(of device: DeviceDescription) -> Role {
 
 /// Whether this device may be half of a pair, so that its coming and going concerns another.
 func mayBePaired(_ device: DeviceDescription) -> Bool {
-  splitRenderers.contains(device.driver) || (device.role == .display && device.bus == "platform")
+  isSplitRenderer(device) || isSplitDisplay(device)
+}
+
+private func isSplitRenderer(_ device: DeviceDescription) -> Bool {
+  guard !device.ignored, device.render != nil else { return false }
+  return device.role == .split || splitRenderers.contains(device.driver)
+}
+
+private func isSplitDisplay(_ device: DeviceDescription) -> Bool {
+  guard !device.ignored, device.render == nil else { return false }
+  return device.role == .split || device.role == .display && device.bus.hasPrefix("platform:")
 }
 
 /// A renderer of an SoC and the one display device beside it are two halves of one machine.
 func pairSplitDevices(_ all: [DeviceDescription]) -> [DeviceDescription] {
-  let renderers = all.indices.filter { splitRenderers.contains(all[$0].driver) }
-  let displays = all.indices.filter { all[$0].role == .display && all[$0].bus == "platform" }
+  let renderers = all.indices.filter { isSplitRenderer(all[$0]) }
+  let displays = all.indices.filter { isSplitDisplay(all[$0]) }
   guard renderers.count == 1, displays.count == 1 else { return all }
   var paired = all
   let (r, d) = (renderers[0], displays[0])
@@ -140,19 +177,22 @@ func pairSplitDevices(_ all: [DeviceDescription]) -> [DeviceDescription] {
   return paired
 }
 
-/// Bytes of memory of its own; 0 none or unknown. Cheapest source first, none of which wakes.
-private func dedicatedMemory(_ sysfsPath: String, driver: String) -> UInt64 {
-  for source in ["mem_info_vram_total", "tile0/physical_vram_size_bytes", "lmem_total_bytes"] {
-    if let bytes = UInt64(readAttribute("\(sysfsPath)/\(source)")), bytes > 0 { return bytes }
+/// Bytes of memory of its own, 0 none or unknown; and whether that is only the size of the PCI window on
+/// it. Neither source wakes the device: amdgpu shows what it read at start (amdgpu_vram_mgr.c,
+/// amdgpu_mem_info_vram_total_show); of xe, i915, nouveau and radeon sysfs tells nothing [6.12].
+private func dedicatedMemory(_ sysfsPath: String, driver: String) -> (UInt64, isEstimate: Bool) {
+  if let bytes = UInt64(readAttribute(sysfsPath + "/mem_info_vram_total")), bytes > 0 {
+    return (bytes, false)
   }
-  return hasVideoMemoryBAR(driver, sysfsPath) ? largestPrefetchableBAR(sysfsPath) : 0
+  let window = hasVideoMemoryBAR(driver, sysfsPath) ? largestPrefetchableBAR(sysfsPath) : 0
+  return (window, window > 0)
 }
 
-/// Where the largest prefetchable BAR is a window on video memory. An integrated Intel GPU (always
+/// Where the largest prefetchable BAR is a window on memory that buffers can lie in. An integrated Intel GPU (always
 /// 00:02.0) has an aperture there instead.
 private func hasVideoMemoryBAR(_ driver: String, _ sysfsPath: String) -> Bool {
   switch driver {
-  case "radeon", "nouveau", "nvidia-drm", "amdgpu", "bochs-drm", "qxl", "ast", "mgag200": true
+  case "radeon", "nouveau", "nvidia-drm", "amdgpu", "bochs-drm", "qxl": true
   case "i915", "xe": !sysfsPath.hasSuffix(":00:02.0")
   default: false
   }

@@ -13,12 +13,17 @@ package final class UdevSource: DeviceSource {
   private var monitor: OpaquePointer?
   private var readable: EventSource?
   private let hasDaemon: Bool
+  /// Devices told as halves of a pair, by sysfs path: when one goes, the other is told anew.
+  private var paired: Set<String> = []
 
-  package init(loop: EventLoop) throws(Errno) {
+  /// Whether udevd is there to run its rules and to tell of devices.
+  package static var daemonIsThere: Bool { access("/run/udev/control", F_OK) == 0 }
+
+  package init(loop: EventLoop, hasDaemon: Bool = daemonIsThere) throws(Errno) {
     guard let udev = udev_new() else { throw Errno(ENOMEM) }
     self.loop = loop
     self.udev = udev
-    hasDaemon = access("/run/udev/control", F_OK) == 0
+    self.hasDaemon = hasDaemon
   }
 
   deinit {
@@ -27,14 +32,19 @@ package final class UdevSource: DeviceSource {
     udev_unref(udev)
   }
 
+  // MARK: DeviceSource
+
   package func listen(_ handler: @escaping (DeviceEvent) -> Void) throws(Errno) {
     guard let monitor = udev_monitor_new_from_netlink(udev, hasDaemon ? "udev" : "kernel") else {
       throw .last
     }
     self.monitor = monitor
-    try Errno.checkNegative(
-      udev_monitor_filter_add_match_subsystem_devtype(monitor, "drm", "drm_minor"))
-    // A storm of hotplug events should not overrun the queue; if it does, `overrun` mends it.
+    for (subsystem, type) in [("drm", "drm_minor"), ("accel", "accel_minor")] {
+      try Errno.checkNegative(
+        udev_monitor_filter_add_match_subsystem_devtype(monitor, subsystem, type))
+    }
+    // A storm of hotplug events should not overrun the queue; if it does, `overrun` mends it. Without
+    // CAP_NET_ADMIN the kernel grants what net.core.rmem_max allows.
     udev_monitor_set_receive_buffer_size(monitor, 4 << 20)
     try Errno.checkNegative(udev_monitor_enable_receiving(monitor))
     readable = try loop.onReadable(udev_monitor_get_fd(monitor)) { [unowned self] in
@@ -42,90 +52,104 @@ package final class UdevSource: DeviceSource {
     }
   }
 
-  /// One event a turn of the loop, so that a storm does not starve the bus.
-  private func receive(_ handler: (DeviceEvent) -> Void) {
-    guard let device = udev_monitor_receive_device(monitor) else {
-      if errno != EAGAIN { handler(.overrun) }
-      return
-    }
-    defer { udev_device_unref(device) }
-    guard let path = string(udev_device_get_syspath(device)),
-      let parent = Self.parentPath(ofNode: path)
-    else { return }
-    if let description = describe(parent) {
-      for one in mayBePaired(description) ? enumerate() : [description] {
-        handler(.present(one))
-      }
-    } else {
-      handler(.absent(sysfsPath: parent))
-    }
-  }
-
   package func enumerate() -> [DeviceDescription] {
     var parents: Set<String> = []
     forEachNode(below: nil) { node in
-      if let path = string(udev_device_get_syspath(node)),
-        let parent = Self.parentPath(ofNode: path)
-      {
-        parents.insert(parent)
-      }
+      if let parent = Self.parentPath(ofNode: node.path) { parents.insert(parent) }
     }
-    return pairSplitDevices(parents.sorted().compactMap(describe))
+    return tell(pairSplitDevices(parents.sorted().compactMap(describe)))
   }
 
   package func find(_ number: DeviceNumber) -> DeviceDescription? {
-    guard let node = udev_device_new_from_devnum(udev, CChar(UInt8(ascii: "c")), dev_t(number.rawValue))
+    guard let raw = udev_device_new_from_devnum(udev, CChar(UInt8(ascii: "c")), dev_t(number.rawValue))
     else { return nil }
-    defer { udev_device_unref(node) }
-    guard string(udev_device_get_subsystem(node)) == "drm",
-      let path = string(udev_device_get_syspath(node)),
-      let parent = Self.parentPath(ofNode: path)
-    else { return nil }
-    return describe(parent)
+    defer { udev_device_unref(raw) }
+    let node = UdevDevice(raw)
+    guard node.subsystem == "drm", let parent = Self.parentPath(ofNode: node.path) else {
+      return nil
+    }
+    return devices(concernedBy: parent).first { $0.sysfsPath == parent }
   }
 
   package func power(of device: DeviceDescription) -> Power {
     runtimePower(sysfsPath: device.sysfsPath)
   }
 
+  // MARK: Events
+
+  /// One event a turn of the loop, so that a storm does not starve the bus. What an event says is old by
+  /// now: it only tells which device to look at.
+  private func receive(_ handler: (DeviceEvent) -> Void) {
+    guard let raw = udev_monitor_receive_device(monitor) else {
+      if errno != EAGAIN { handler(.overrun) }
+      return
+    }
+    defer { udev_device_unref(raw) }
+    guard let parent = Self.parentPath(ofNode: UdevDevice(raw).path) else { return }
+    let concerned = devices(concernedBy: parent)
+    if !concerned.contains(where: { $0.sysfsPath == parent }) {
+      handler(.absent(sysfsPath: parent))
+    }
+    for device in concerned { handler(.present(device)) }
+  }
+
+  /// The device at this path, if it is there, and those that are described otherwise because of it.
+  private func devices(concernedBy sysfsPath: String) -> [DeviceDescription] {
+    let device = describe(sysfsPath)
+    if paired.contains(sysfsPath) || device.map(mayBePaired) ?? false { return enumerate() }
+    return device.map { [$0] } ?? []
+  }
+
+  private func tell(_ devices: [DeviceDescription]) -> [DeviceDescription] {
+    paired = Set(devices.filter { $0.pairedWith != nil }.map(\.sysfsPath))
+    return devices
+  }
+
+  // MARK: What udev knows
+
   /// "/sys/devices/X/drm/card0" belongs to "/sys/devices/X". From the path alone, since a node that
   /// is gone has no parent any more.
   static func parentPath(ofNode path: String) -> String? {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-    guard parts.count > 3, parts[parts.count - 2] == "drm" else { return nil }
+    guard parts.count > 3, ["drm", "accel"].contains(parts[parts.count - 2]) else { return nil }
     return parts.dropLast(2).joined(separator: "/")
   }
 
-  /// Every card and render node below `parent`, or of the machine.
-  private func forEachNode(below parent: OpaquePointer?, _ body: (OpaquePointer) -> Void) {
+  /// Every card, render and accelerator node below `parent`, or of the machine.
+  private func forEachNode(below parent: OpaquePointer?, _ body: (UdevDevice) -> Void) {
     guard let list = udev_enumerate_new(udev) else { return }
     defer { udev_enumerate_unref(list) }
     udev_enumerate_add_match_subsystem(list, "drm")
-    udev_enumerate_add_match_sysname(list, "card[0-9]*")
-    udev_enumerate_add_match_sysname(list, "renderD[0-9]*")
+    udev_enumerate_add_match_subsystem(list, "accel")
     if let parent { udev_enumerate_add_match_parent(list, parent) }
     udev_enumerate_scan_devices(list)
     var entry = udev_enumerate_get_list_entry(list)
     while let current = entry {
       entry = udev_list_entry_get_next(current)
-      guard let node = udev_device_new_from_syspath(udev, udev_list_entry_get_name(current)) else {
+      guard let raw = udev_device_new_from_syspath(udev, udev_list_entry_get_name(current)) else {
         continue
       }
-      defer { udev_device_unref(node) }
-      guard string(udev_device_get_devtype(node)) == "drm_minor" else { continue }
-      body(node)
+      defer { udev_device_unref(raw) }
+      let node = UdevDevice(raw)
+      // Connectors are of the subsystem, too; `controlD` nodes were, in old kernels.
+      if ["drm_minor", "accel_minor"].contains(node.type), !node.name.hasPrefix("control") {
+        body(node)
+      }
     }
   }
 
   /// nil when the device has no node left. A node that udevd has not finished is left out: its event
   /// is still to come.
   private func describe(_ sysfsPath: String) -> DeviceDescription? {
-    guard let parent = udev_device_new_from_syspath(udev, sysfsPath) else { return nil }
-    defer { udev_device_unref(parent) }
-    var draft = DeviceDraft(parent: UdevDevice(parent), sysfsPath: sysfsPath)
-    forEachNode(below: parent) { node in
-      guard !hasDaemon || udev_device_get_is_initialized(node) > 0 else { return }
-      draft.add(node: UdevDevice(node))
+    guard let raw = udev_device_new_from_syspath(udev, sysfsPath) else { return nil }
+    defer { udev_device_unref(raw) }
+    var draft = DeviceDraft(parent: UdevDevice(raw), sysfsPath: sysfsPath)
+    forEachNode(below: raw) { node in
+      // A device below this one, as an auxiliary one, has nodes of its own.
+      guard Self.parentPath(ofNode: node.path) == sysfsPath, !hasDaemon || node.isInitialized else {
+        return
+      }
+      draft.add(node: node)
     }
     return draft.description
   }
@@ -144,6 +168,12 @@ struct UdevDevice {
   }
   var driver: String? { string(udev_device_get_driver(raw)) }
   var subsystem: String { string(udev_device_get_subsystem(raw)) ?? "" }
+  var type: String { string(udev_device_get_devtype(raw)) ?? "" }
+  var isInitialized: Bool { udev_device_get_is_initialized(raw) > 0 }
+  /// The USB device that this is an interface of. Borrowed from this one.
+  var usbDevice: UdevDevice? {
+    udev_device_get_parent_with_subsystem_devtype(raw, "usb", "usb_device").map(UdevDevice.init)
+  }
   func property(_ key: String) -> String? { string(udev_device_get_property_value(raw, key)) }
   func attribute(_ key: String) -> String? { string(udev_device_get_sysattr_value(raw, key)) }
   func has(tag: String) -> Bool { udev_device_has_tag(raw, tag) > 0 }

@@ -52,6 +52,22 @@ import Testing
     #expect(candidates(machine, machine.look()) == (["a", "b"], ""))
   }
 
+  @Test func anAcceleratorMayBeTheExporterAndIsNeverChosen() {
+    var machine = Machine.laptop(noMove: .ignored)
+    machine.add("npu", "amdxdna") {
+      $0.description.primary = nil
+      $0.description.render = nil
+      $0.description.ignored = true
+      $0.description.imports = false
+    }
+    #expect(candidates(machine, machine.look()) == (["dgpu", "npu"], ""))
+    #expect(machine.facts(machine.look()).exporters.candidates.certain == nil)
+    #expect(!machine.table.ready.contains(machine["npu"]))
+    let facts = machine.facts(machine.look())
+    let lines = Explainer.explain([facts], hints: Hints(), among: machine.table).devices
+    #expect(lines.count == 2)
+  }
+
   @Test func devicesThatExportNothingAreNone() {
     var machine = Machine.laptop()
     machine.add("bochs", "bochs-drm") { $0.description.exports = false }

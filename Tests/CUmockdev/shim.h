@@ -1,0 +1,2 @@
+/* umockdev: devices in a directory that libudev takes for sysfs. */
+#include <umockdev.h>
