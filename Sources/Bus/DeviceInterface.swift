@@ -39,10 +39,9 @@ package final class DeviceObject {
     let old = properties
     properties = new
     var changed: [String] = []
+    // Nodes come one by one, and what a device is for shows with them.
     if old.description.render != new.description.render { changed += ["RenderNode", "RenderDevice"] }
-    if old.description.primary != new.description.primary {
-      changed += ["PrimaryNode", "PrimaryDevice"]
-    }
+    if old.description.primary != new.description.primary { changed += ["PrimaryNode", "PrimaryDevice"] }
     if old.description.role != new.description.role { changed.append("Role") }
     if old.isPrimary != new.isPrimary { changed.append("Primary") }
     if old.description.power != new.description.power { changed.append("Power") }
@@ -90,6 +89,7 @@ func primed_bus_get_device(
     case "BootVGA": try reply.append(d.bootVGA)
     case "Primary": try reply.append(p.isPrimary)
     case "DedicatedMemory": try reply.append(d.dedicatedMemory)
+    case "DedicatedMemoryEstimated": try reply.append(d.dedicatedMemoryIsEstimate)
     case "Power": try reply.append(d.power.word)
     case "NoMove": try reply.append(p.noMove.word)
     case "Import": try reply.append(p.imports)

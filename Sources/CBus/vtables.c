@@ -54,6 +54,7 @@ static const sd_bus_vtable device_vtable[] = {
 	SD_BUS_PROPERTY("BootVGA", "b", primed_bus_get_device, 0, CONSTANT),
 	SD_BUS_PROPERTY("Primary", "b", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_PROPERTY("DedicatedMemory", "t", primed_bus_get_device, 0, CONSTANT),
+	SD_BUS_PROPERTY("DedicatedMemoryEstimated", "b", primed_bus_get_device, 0, CONSTANT),
 	SD_BUS_PROPERTY("Power", "s", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_PROPERTY("NoMove", "s", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_PROPERTY("Import", "b", primed_bus_get_device, 0, CHANGES),

@@ -34,7 +34,8 @@ struct DevicesCommand: ParsableCommand {
   private func row(_ d: DeviceInfo) -> [String] {
     [
       d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.name, d.text("Role"),
-      bytes(d.number("DedicatedMemory")), d.text("Power"), d.text("NoMove"), d.text("State"),
+      (d.flag("DedicatedMemoryEstimated") ? ">=" : "") + bytes(d.number("DedicatedMemory")),
+      d.text("Power"), d.text("NoMove"), d.text("State"),
       d.list("Connectors").joined(separator: " "),
     ]
   }
