@@ -28,6 +28,8 @@ package final class Daemon {
   private let service: Service
   private let connection: BusConnection
   private var objects: [DeviceSlot: DeviceObject] = [:]
+  /// The NoMove property as it was last told.
+  private var toldNoMove = NoMove.unknown
   private var sources: [EventSource] = []
   /// Keeps what stands behind the engine.
   private let machine: Machine
@@ -98,12 +100,23 @@ package final class Daemon {
   private func show() {
     engine.onDeviceChange = { [unowned self] change in apply(change) }
     engine.onInvalidated = { [unowned self] generation, devices in
-      connection.propertiesChanged(["Generation", "PrimaryDevice", "NoMove"])
+      connection.propertiesChanged(["Generation", "PrimaryDevice"])
       connection.placementsInvalidated(generation, devices)
     }
   }
 
   private func apply(_ change: DeviceChange) {
+    // An accelerator is no device to send a buffer to.
+    if change.device.description.node != nil { showDevice(change) }
+    // Which one is the primary device is a matter of all of them.
+    for view in engine.devices { objects[view.slot]?.update(DeviceProperties(view)) }
+    if engine.noMove != toldNoMove {
+      toldNoMove = engine.noMove
+      connection.propertiesChanged(["NoMove"])
+    }
+  }
+
+  private func showDevice(_ change: DeviceChange) {
     let view = change.device
     let name = view.description.node?.path ?? view.description.stableID
     let field: [(name: StaticString, value: String)] = [("DEVICE", view.description.stableID)]
@@ -115,8 +128,7 @@ package final class Daemon {
       } catch {
         Log.write(.err, "can't show \(name) on the bus: \(error)", field)
       }
-    case .changed:
-      objects[view.slot]?.update(DeviceProperties(view))
+    case .changed: break
     case .removed:
       Log.write(.info, "\(name) is gone", field)
       objects[view.slot] = nil
@@ -128,7 +140,7 @@ package final class Daemon {
   private func announce() { Notify.state("READY=1\n" + status) }
 
   private var status: String {
-    let n = engine.devices.count
+    let n = objects.count
     return "STATUS=\(n) DRM device\(n == 1 ? "" : "s")"
   }
 }

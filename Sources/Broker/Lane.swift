@@ -7,6 +7,19 @@ internal import Linux
 internal import Placement
 internal import Synchronization
 
+/// Nodes are closed after this long without a job: before a GPU falls asleep by itself (5 s with
+/// amdgpu and nouveau), since closing a sleeping GPU's node wakes it.
+let idleClose: Milliseconds = 1500
+
+/// What came of using a device's node.
+enum NodeUse<Result> {
+  case used(Result)
+  /// It sleeps, and was not to be woken.
+  case asleep
+  /// ENOENT, EACCES, ENODEV, ...: there is no node, or it is not for us.
+  case unopened(Errno)
+}
+
 /// The node, touched by the lane's own thread only; the lock is there for the compiler's proof and is
 /// never contended.
 final class OpenNode: Sendable {
@@ -14,26 +27,32 @@ final class OpenNode: Sendable {
 
   /// Opens it if need be. `body` may block for as long as the driver likes.
   func use<R>(
-    _ device: DeviceDescription, _ body: (borrowing DeviceNode) -> R
-  ) -> Result<R, Errno> {
-    node.withLock { held in
+    _ device: DeviceDescription, wake: Bool, _ body: (borrowing DeviceNode) -> R
+  ) -> NodeUse<R> {
+    guard wake || runtimePower(sysfsPath: device.sysfsPath) != .suspended else { return .asleep }
+    return node.withLock { held in
       do throws(Errno) {
         if held == nil { held = try DeviceNode(opening: device) }
       } catch {
-        return .failure(error)
+        return .unopened(error)
       }
       let result = body(held!)
-      // A card node is DRM master's door: never kept open behind a compositor's back.
-      if device.render == nil { held = nil }
-      return .success(result)
+      if !Self.mayStayOpen(device) { held = nil }
+      return .used(result)
     }
   }
 
   func close() { node.withLock { $0 = nil } }
+
+  /// A card node is DRM master's door: never kept open behind a compositor's back. A device that is
+  /// about to fall asleep would have to be woken for the close.
+  private static func mayStayOpen(_ device: DeviceDescription) -> Bool {
+    device.render != nil && staysAwake(sysfsPath: device.sysfsPath, for: 2 * idleClose)
+  }
 }
 
-/// A job as the loop sees it: who waits for it, and until when. The loop may take the work back
-/// before the worker has begun, so that what is queued behind a hung call holds no fd.
+/// A job's work. The loop may take it back before the worker has begun, so that what is queued behind a
+/// hung call holds no fd.
 final class Ticket<Work: Sendable>: Sendable {
   private let work: Mutex<Work?>
   init(_ work: Work) { self.work = Mutex(work) }
@@ -48,10 +67,19 @@ final class Ticket<Work: Sendable>: Sendable {
 /// What a worker's job came to.
 enum LaneResult: Sendable {
   case probed(ProbeOutcome)
-  case assessed(Result<DeviceAbilities, Errno>)
-  case heeds(Result<NoMove, Errno>)
+  case assessed(AbilityOutcome)
+  case heeds(NoMove)
   case sacrifice(Sacrifice?)
   case closed(Void)
+}
+
+/// How a job ended for the one who waits for it.
+enum JobEnd {
+  case done(LaneResult)
+  /// The deadline passed.
+  case timedOut
+  /// The device went, or was released.
+  case gone
 }
 
 /// A buffer of our own in a device's dedicated memory.
@@ -65,20 +93,20 @@ final class Lane {
   let device: DeviceDescription
   let node = OpenNode()
   let worker: Worker
-  /// Jobs that were not answered yet, by number; a job that passed its deadline is here no more.
-  var waiting: [UInt64: Waiting] = [:]
-  /// Jobs that passed their deadline while the driver had them, and have not come back.
-  var overdue: Set<UInt64> = []
+  /// Jobs that someone waits for, by number.
+  private(set) var waiting: [UInt64: Waiting] = [:]
+  /// Jobs that the driver has and nobody waits for any more.
+  private(set) var abandoned: Set<UInt64> = []
+  /// A deadline passed, and nothing came back since.
+  private(set) var isLate = false
   /// Closes the node after a time without jobs.
   var idle: EventSource?
 
   struct Waiting {
-    /// Gets nil at the deadline.
-    var done: (LaneResult?) -> Void
+    var end: (JobEnd) -> Void
     /// Takes the work back; false: the worker has begun.
     var cancel: () -> Bool
-    /// nil: waits for as long as it takes.
-    var deadline: EventSource?
+    var deadline: EventSource
   }
 
   init(_ device: DeviceDescription) throws(Errno) {
@@ -92,4 +120,42 @@ final class Lane {
     worker.submit { [node] in node.close() }
     worker.end()
   }
+
+  var isIdle: Bool { waiting.isEmpty && abandoned.isEmpty }
+  /// One call at a time may hang in a driver: no more are sent after it.
+  var hangs: Bool { !abandoned.isEmpty }
+
+  /// Of the same device, as the kernel registered it.
+  func serves(_ other: DeviceDescription) -> Bool {
+    device.sysfsPath == other.sysfsPath && device.registration == other.registration
+  }
+
+  func wait(for job: UInt64, _ entry: Waiting) { waiting[job] = entry }
+
+  /// The worker is through with a job: returns who is to be told, if anyone still waits.
+  func finish(_ job: UInt64) -> ((JobEnd) -> Void)? {
+    abandoned.remove(job)
+    return waiting.removeValue(forKey: job)?.end
+  }
+
+  /// Nobody waits for this job any more. Returns who did.
+  func abandon(_ job: UInt64) -> ((JobEnd) -> Void)? {
+    guard let entry = waiting.removeValue(forKey: job) else { return nil }
+    if !entry.cancel() { abandoned.insert(job) }
+    return entry.end
+  }
+
+  func expire(_ job: UInt64) -> ((JobEnd) -> Void)? {
+    isLate = true
+    return abandon(job)
+  }
+
+  /// Whether an answer just now was the end of a silence.
+  func breaksSilence() -> Bool {
+    guard isLate, abandoned.isEmpty else { return false }
+    isLate = false
+    return true
+  }
+
+  func abandonAll() -> [(JobEnd) -> Void] { waiting.keys.sorted().compactMap(abandon) }
 }

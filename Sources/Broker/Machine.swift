@@ -35,9 +35,11 @@ final class Machine {
       prober = workers
       lend = { engine in
         workers.devices = { [unowned engine] in
-          engine.devices.filter { $0.state == .ready && !$0.description.ignored }
-            .map { ($0.slot, $0.description) }
+          engine.devices.filter {
+            ($0.state == .ready || $0.state == .unresponsive) && !$0.description.ignored
+          }.map { ($0.slot, $0.description) }
         }
+        workers.onAnswer = { [unowned engine] slot in engine.answered(slot) }
       }
     } catch {
       throw StartError(description: "can't reach udev: \(error)")

@@ -1,14 +1,14 @@
 // Runs the engine's probes on real devices: a lane a device, a deadline a job, nodes closed when idle.
+//
+// Every job ends once for the one who waits for it: when it is done, at its deadline, or when its device
+// is released or goes. The call itself may still be in the driver then: its lane gets no other job until
+// it is back.
 
 internal import DRM
 internal import Glibc
 internal import Kernel
 internal import Linux
 internal import Placement
-
-/// Nodes are closed after this long without a job: before a GPU falls asleep by itself (5 s with
-/// amdgpu and nouveau), since closing a sleeping GPU's node wakes it.
-private let idleClose: Milliseconds = 1500
 
 /// A job's number and what it came to, on its way back to the loop.
 struct LaneReport: Sendable {
@@ -25,8 +25,10 @@ final class ProbeWorkers: Prober {
   private var lastJob: UInt64 = 0
   /// What NO_MOVE does in drivers that import through the DRM core: one kernel, one answer.
   var coreNoMove = NoMove.unknown
-  /// All devices that may be opened, for choosing who gives a sacrificial buffer and who tries it.
+  /// All devices that may be opened now.
   var devices: () -> [(slot: DeviceSlot, device: DeviceDescription)] = { [] }
+  /// A device that let a deadline pass has answered after all.
+  var onAnswer: ((DeviceSlot) -> Void)?
 
   init(loop: EventLoop) throws(Errno) {
     self.loop = loop
@@ -37,9 +39,12 @@ final class ProbeWorkers: Prober {
   // MARK: Prober
 
   func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void) {
-    run(slot, task.device, work: task, { .probed(probeOnWorker($0, $1)) }) { result in
-      guard case .probed(let outcome) = result else { return done(.timedOut) }
-      done(outcome)
+    run(slot, task.device, work: task, { .probed(probeOnWorker($0, $1)) }) { end in
+      switch end {
+      case .done(.probed(let outcome)): done(outcome)
+      case .timedOut: done(.timedOut)
+      case .gone, .done: done(.gone)
+      }
     }
   }
 
@@ -47,66 +52,68 @@ final class ProbeWorkers: Prober {
     _ device: DeviceDescription, at slot: DeviceSlot, wake: Bool,
     done: @escaping (AbilityOutcome) -> Void
   ) {
-    guard wake || runtimePower(sysfsPath: device.sysfsPath) != .suspended else {
-      return loop.soon { done(.asleep) }
-    }
-    run(slot, device, work: device, { node, device in
-      .assessed(node.use(device) { $0.abilities() })
-    }) { [self] result in
-      guard case .assessed(let result) = result else { return done(.timedOut) }
-      switch result {
-      case .failure: done(.gone)
-      case .success(let abilities) where abilities.noMove == .unknown && abilities.imports:
+    run(slot, device, work: device, { .assessed(assessOnWorker($0, $1, wake: wake)) }) {
+      [self] end in
+      switch end {
+      case .done(.assessed(.known(let abilities))) where abilities.noMove == .unknown && abilities.imports:
         askWithSacrifice(device, slot) { noMove in
           done(.known(DeviceAbilities(noMove: noMove, imports: true)))
         }
-      case .success(let abilities): done(.known(abilities))
+      case .done(.assessed(let outcome)): done(outcome)
+      case .timedOut: done(.timedOut)
+      case .gone, .done: done(.gone)
       }
     }
   }
 
-  func release(_ slot: DeviceSlot, done: @escaping () -> Void) {
-    guard let lane = lanes[slot] else { return loop.soon(done) }
-    lane.idle = nil
-    // No deadline: released means closed.
-    submit(lane, slot, work: (), { node, _ in .closed(node.close()) }, deadline: nil) {
-      [self] _ in
-      lanes[slot] = nil
-      done()
+  func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void) {
+    guard let lane = lanes[slot] else { return loop.soon { done(true) } }
+    endAll(lane)
+    do throws(Errno) {
+      try submit(lane, slot, work: (), { node, _ in .closed(node.close()) }) { [self] end in
+        if case .timedOut = end { return done(false) }
+        if lanes[slot] === lane { lanes[slot] = nil }
+        done(true)
+      }
+    } catch {
+      loop.soon { done(false) }
     }
   }
 
   // MARK: Jobs
 
-  /// Runs `job` on the device's worker; `done` gets nil at the deadline, or if there can be no worker.
+  /// Runs `job` on the device's worker, if the device may be opened now.
   func run<Work: Sendable>(
     _ slot: DeviceSlot, _ device: DeviceDescription, work: Work,
     _ job: @escaping @Sendable (OpenNode, Work) -> LaneResult,
-    done: @escaping (LaneResult?) -> Void
+    then: @escaping (JobEnd) -> Void
   ) {
+    guard devices().contains(where: { $0.slot == slot && $0.device.sysfsPath == device.sysfsPath })
+    else { return loop.soon { then(.gone) } }
     do throws(Errno) {
       let lane = try lane(slot, device)
-      // One call at a time may hang in a driver: no more are sent after it.
-      guard lane.overdue.isEmpty else { return loop.soon { done(nil) } }
-      lane.idle = nil
-      let id = lastJob + 1
-      let deadline = try loop.after(probeDeadline) { [unowned self] in expire(slot, id) }
-      submit(lane, slot, work: work, job, deadline: deadline, done: done)
+      guard !lane.hangs else { return loop.soon { then(.timedOut) } }
+      try submit(lane, slot, work: work, job, then: then)
     } catch {
       Log.write(.warning, "no worker for \(device.stableID): \(error)")
-      loop.soon { done(nil) }
+      loop.soon { then(.timedOut) }
     }
   }
 
   private func submit<Work: Sendable>(
     _ lane: Lane, _ slot: DeviceSlot, work: Work,
     _ job: @escaping @Sendable (OpenNode, Work) -> LaneResult,
-    deadline: EventSource?, done: @escaping (LaneResult?) -> Void
-  ) {
+    then: @escaping (JobEnd) -> Void
+  ) throws(Errno) {
     lastJob += 1
     let (id, ticket, node, mailbox) = (lastJob, Ticket(work), lane.node, mailbox)
-    lane.waiting[id] = Lane.Waiting(
-      done: done, cancel: { ticket.take() != nil }, deadline: deadline)
+    let deadline = try loop.after(probeDeadline) { [unowned self, unowned lane] in
+      expire(lane, id)
+    }
+    lane.idle = nil
+    lane.wait(
+      for: id,
+      Lane.Waiting(end: then, cancel: { ticket.take() != nil }, deadline: deadline))
     lane.worker.submit {
       guard let work = ticket.take() else { return }
       mailbox.post(LaneReport(slot: slot, job: id, result: job(node, work)))
@@ -114,8 +121,11 @@ final class ProbeWorkers: Prober {
   }
 
   private func lane(_ slot: DeviceSlot, _ device: DeviceDescription) throws(Errno) -> Lane {
-    // A slot is used again after its device went: the new one gets a lane of its own.
-    if let lane = lanes[slot], lane.device.sysfsPath == device.sysfsPath { return lane }
+    if let lane = lanes[slot] {
+      if lane.serves(device) { return lane }
+      // The slot was given to another device: a lane's end is its device's.
+      endAll(lane)
+    }
     let lane = try Lane(device)
     lanes[slot] = lane
     return lane
@@ -123,51 +133,81 @@ final class ProbeWorkers: Prober {
 
   private func finish(_ report: LaneReport) {
     guard let lane = lanes[report.slot] else { return }
-    lane.overdue.remove(report.job)
-    let waiting = lane.waiting.removeValue(forKey: report.job)
-    if lane.waiting.isEmpty, lane.overdue.isEmpty { closeWhenIdle(lane, report.slot) }
-    waiting?.done(report.result)
+    let end = lane.finish(report.job)
+    if lane.isIdle { closeWhenIdle(lane, report.slot, after: idleClose) }
+    if lane.breaksSilence() { onAnswer?(report.slot) }
+    end?(.done(report.result))
   }
 
-  private func expire(_ slot: DeviceSlot, _ id: UInt64) {
-    guard let lane = lanes[slot], let waiting = lane.waiting.removeValue(forKey: id) else { return }
-    if !waiting.cancel() {
-      lane.overdue.insert(id)
+  private func expire(_ lane: Lane, _ job: UInt64) {
+    let end = lane.expire(job)
+    if lane.hangs {
       Log.write(
         .warning, "\(lane.device.node?.path ?? "?"): no answer after \(probeDeadline) ms",
         [("DEVICE", lane.device.stableID)])
     }
-    waiting.done(nil)
+    end?(.timedOut)
   }
 
-  /// A node of a device that fell asleep meanwhile stays open: closing would wake it. The next job, a
-  /// release or the device's end closes it.
-  private func closeWhenIdle(_ lane: Lane, _ slot: DeviceSlot) {
-    lane.idle = try? loop.after(idleClose) { [unowned self, unowned lane] in
-      guard lanes[slot] === lane,
-        runtimePower(sysfsPath: lane.device.sysfsPath) != .suspended
-      else { return }
-      lanes[slot] = nil
+  /// Ends are told on the next turn of the loop: who waits may be in the middle of a change.
+  private func endAll(_ lane: Lane) {
+    lane.idle = nil
+    let ends = lane.abandonAll()
+    if !ends.isEmpty { loop.soon { ends.forEach { $0(.gone) } } }
+  }
+
+  /// The node of a device that fell asleep sooner than it said stays open until it is awake again:
+  /// closing it would wake it. That is looked for less and less often.
+  private func closeWhenIdle(_ lane: Lane, _ slot: DeviceSlot, after delay: Milliseconds) {
+    lane.idle = try? loop.after(delay) { [unowned self, unowned lane] in
+      guard lanes[slot] === lane else { return }
+      if runtimePower(sysfsPath: lane.device.sysfsPath) == .suspended {
+        closeWhenIdle(lane, slot, after: min(delay * 2, 60_000))
+      } else {
+        lanes[slot] = nil
+      }
     }
   }
 }
 
-/// One import, on the device's own worker.
+// MARK: On the worker
+
+private func assessOnWorker(
+  _ node: OpenNode, _ device: DeviceDescription, wake: Bool
+) -> AbilityOutcome {
+  switch node.use(device, wake: wake, { $0.abilities() }) {
+  case .used(let abilities): return .known(abilities)
+  case .asleep: return .asleep
+  case .unopened(let errno):
+    logUnopened(device, errno)
+    return .gone
+  }
+}
+
 private func probeOnWorker(_ node: OpenNode, _ task: ProbeTask) -> ProbeOutcome {
   let device = task.device
-  guard task.wake || runtimePower(sysfsPath: device.sysfsPath) != .suspended else {
-    return .asleep
-  }
-  let result = node.use(device) {
+  let use = node.use(device, wake: task.wake) {
     $0.importBuffer(task.buffer.fd.rawValue, noMove: task.method == .noMoveImport)
   }
-  switch result {
-  case .failure: return .gone
-  case .success(.reached(let record)): return .reached(record)
-  case .success(.failed(let errno)):
+  switch use {
+  case .asleep: return .asleep
+  case .unopened(let errno):
+    logUnopened(device, errno)
+    return .gone
+  case .used(.reached(let record)): return .reached(record)
+  case .used(.failed(let errno)):
     // ENODEV means both "unplugged" and "I don't import such buffers" (virtio_gpu).
     if access(device.sysfsPath, F_OK) != 0 { return .gone }
     return task.method == .noMoveImport && errno.code == EINVAL
       ? .wouldMove : .refused(errno: errno.code)
   }
+}
+
+/// One that is going away is nobody's fault.
+private func logUnopened(_ device: DeviceDescription, _ errno: Errno) {
+  let isGoing = [ENOENT, ENODEV, ENXIO].contains(errno.code)
+  Log.write(
+    isGoing ? .debug : .warning,
+    "\(device.node?.path ?? "?") can't be opened, so that nothing is known of it: \(errno)",
+    [("DEVICE", device.stableID)])
 }

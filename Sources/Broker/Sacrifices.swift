@@ -17,9 +17,13 @@ extension ProbeWorkers {
     makeSacrifice(giver) { [self] sacrifice in
       guard let sacrifice else { return done(.unknown) }
       run(trier.slot, trier.device, work: trier.device, { node, device in
-        .heeds(node.use(device) { $0.heedsNoMove(sacrifice: sacrifice.fd) })
-      }) { [self] result in
-        guard case .heeds(.success(let noMove)) = result else { return done(.unknown) }
+        guard
+          case .used(let noMove) = node.use(
+            device, wake: false, { $0.heedsNoMove(sacrifice: sacrifice.fd) })
+        else { return .heeds(.unknown) }
+        return .heeds(noMove)
+      }) { [self] end in
+        guard case .done(.heeds(let noMove)) = end else { return done(.unknown) }
         if core { coreNoMove = noMove }
         done(noMove)
       }
@@ -46,14 +50,15 @@ extension ProbeWorkers {
 
   private func makeSacrifice(_ giver: Choice, done: @escaping (Sacrifice?) -> Void) {
     run(giver.slot, giver.device, work: giver.device, { node, device in
-      let made = node.use(device) { node -> Sacrifice? in
+      let use = node.use(device, wake: false) { node -> Sacrifice? in
         do throws(Errno) {
           return Sacrifice(try node.allocate(size: 4096, in: .dedicated))
         } catch { return nil }
       }
-      return .sacrifice((try? made.get()) ?? nil)
-    }) { result in
-      guard case .sacrifice(let sacrifice) = result else { return done(nil) }
+      guard case .used(let made) = use else { return .sacrifice(nil) }
+      return .sacrifice(made)
+    }) { end in
+      guard case .done(.sacrifice(let sacrifice)) = end else { return done(nil) }
       done(sacrifice)
     }
   }

@@ -133,13 +133,21 @@ final class Service: BrokerService {
       return then(.failure(.released(device)))
     }
     connection?.deviceReleasing(node.number)
-    Log.write(
-      .notice, "\(node.path) released: \(why)", [("DEVICE", view.description.stableID)])
     do throws(EngineError) {
-      try engine.release(node.number) { [self] in handGuard(node, then) }
+      try engine.release(node.number) { [self] closed in
+        guard closed else { return then(.failure(.failed(Self.hangs(node)))) }
+        Log.write(
+          .notice, "\(node.path) released: \(why)", [("DEVICE", view.description.stableID)])
+        handGuard(node, then)
+      }
     } catch {
       then(.failure(busError(error, device)))
     }
+  }
+
+  private static func hangs(_ node: Node) -> String {
+    "\(node.path) can't be closed now, since its driver does not answer; primed leaves it alone until"
+      + " it does: release it again when its State is no longer `unresponsive`"
   }
 
   private func handGuard(

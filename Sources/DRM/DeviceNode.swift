@@ -15,11 +15,22 @@ package struct DeviceNode: ~Copyable, Sendable {
   /// - Throws: ENOENT, EACCES, ENXIO or ENODEV where the node is missing, forbidden or going away.
   package init(opening device: DeviceDescription) throws(Errno) {
     guard let node = device.node else { throw Errno(ENODEV) }
-    fd = OwnedFD(try Errno.check(open(node.path, O_RDWR | O_CLOEXEC)))
-    driver = device.driver
+    let opened = OwnedFD(try Errno.check(open(node.path, O_RDWR | O_CLOEXEC)))
     // Whoever opens a card's first node is made its master, asked or not (KERNEL.md, "Devices"). EINVAL
     // says that somebody else is: all the better.
-    if device.render == nil { primed_drop_master(fd.rawValue) }
+    if device.render == nil { primed_drop_master(opened.rawValue) }
+    guard Self.belongs(node, to: device) else { throw Errno(ENODEV) }
+    fd = opened
+    driver = device.driver
+  }
+
+  /// Minors are used again: by now the node can be another device's, and an import there could move
+  /// what is safe here. Asked after the open, so that what is open is not newer than the answer.
+  private static func belongs(_ node: Node, to device: DeviceDescription) -> Bool {
+    let link = "/sys/dev/char/\(node.number.major):\(node.number.minor)"
+    guard let target = realpath(link, nil) else { return false }
+    defer { free(target) }
+    return String(cString: target).hasPrefix(device.sysfsPath + "/drm/")
   }
 
   /// What an import brought. The GEM handle is closed before this returns.

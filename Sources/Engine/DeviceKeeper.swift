@@ -71,6 +71,8 @@ final class DeviceKeeper {
     table = DeviceTable(
       registry.entries, goneDrivers: registry.goneDrivers, pairs: pairs, kernel: kernel)
     onChange?(changes)
+    // Nobody waits for the driver of a device that has gone.
+    for change in changes where change.kind == .removed { prober.release(change.slot) { _ in } }
   }
 
   private func commit(_ change: RegistryChange?) { commit(change.map { [$0] } ?? []) }
@@ -150,7 +152,8 @@ final class DeviceKeeper {
     commit(registry.set(.unresponsive, of: slot))
   }
 
-  private func noteAnswer(_ slot: DeviceSlot) {
+  /// It answered, be it long after its deadline.
+  func noteAnswer(_ slot: DeviceSlot) {
     retries[slot] = nil
     if registry[slot]?.state == .unresponsive { commit(registry.set(.ready, of: slot)) }
   }
@@ -167,9 +170,18 @@ final class DeviceKeeper {
 
   // MARK: Release
 
-  func release(_ slot: DeviceSlot, then: @escaping () -> Void) {
+  /// `then` with whether it is released; a device whose nodes can't be closed now is not.
+  func release(_ slot: DeviceSlot, then: @escaping (Bool) -> Void) {
+    guard let number = registry[slot]?.description.node?.number else { return then(false) }
+    let incarnation = incarnation(of: slot)
     commit(registry.release(slot))
-    prober.release(slot, done: then)
+    prober.release(slot) { [unowned self] closed in
+      if !closed {
+        self.commit(self.registry.unrelease(number, as: .unresponsive))
+        if incarnation == self.incarnation(of: slot) { self.noteTimeout(slot) }
+      }
+      then(closed)
+    }
   }
 
   func unrelease(_ number: DeviceNumber) { commit(registry.unrelease(number)) }

@@ -383,13 +383,19 @@ package final class QueryEngine {
     return asked.isEmpty ? .unknown : .ignored
   }
 
-  /// Closes every node of it and stops probing; `then` once they are closed.
-  package func release(_ number: DeviceNumber, then: @escaping () -> Void) throws(EngineError) {
+  /// Closes every node of it and stops probing; `then` with true once they are closed, or with false
+  /// if its driver did not let go of them in time: nothing is changed then.
+  package func release(
+    _ number: DeviceNumber, then: @escaping (Bool) -> Void
+  ) throws(EngineError) {
     guard let slot = keeper.resolve(number) else { throw .unknownDevice }
     guard keeper.registry[slot]?.state != .released else { throw .released }
     keeper.release(slot, then: then)
   }
   package func unrelease(_ number: DeviceNumber) { keeper.unrelease(number) }
+
+  /// A device that let a deadline pass has answered after all.
+  package func answered(_ slot: DeviceSlot) { keeper.noteAnswer(slot) }
 
   // MARK: Statistics
 

@@ -98,8 +98,9 @@ package protocol Prober: AnyObject {
     _ device: DeviceDescription, at slot: DeviceSlot, wake: Bool,
     done: @escaping (AbilityOutcome) -> Void)
   func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void)
-  /// Closes the device's nodes; what is under way ends as `.gone`. `done` once they are closed.
-  func release(_ slot: DeviceSlot, done: @escaping () -> Void)
+  /// Closes the device's nodes; what is under way ends as `.gone`. `done` with true once they are
+  /// closed, or with false at the deadline: a driver that does not answer keeps them open until it does.
+  func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void)
 }
 
 /// The time, of the machine or of a scenario.

@@ -156,16 +156,17 @@ package final class ScenarioPlayer {
   }
 
   private func release(_ device: Int, expecting expect: Expectations, _ path: String) {
-    var done = false
+    var closed: Bool?
     do throws(EngineError) {
-      try engine.release(scenario.devices[device].number) { done = true }
+      try engine.release(scenario.devices[device].number) { closed = $0 }
     } catch {
       if expect.error != error.word { fail(path, expect.error ?? "a release", got: error.word) }
       return
     }
-    wait { done }
-    if let error = expect.error { fail(path, error, got: done ? "a release" : "nothing") }
-    if !done { fail(path, "a release", got: "nothing") }
+    wait { closed != nil }
+    let outcome = closed.map { $0 ? "a release" : "Failed" } ?? "nothing"
+    let expected = expect.error ?? "a release"
+    if outcome != expected { fail(path, expected, got: outcome) }
   }
 
   // MARK: what is expected

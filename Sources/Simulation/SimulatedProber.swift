@@ -35,7 +35,7 @@ package final class SimulatedProber: Prober {
     enqueue(Call(slot, task.device, .probe(task, done), deadline: time.now + probeDeadline))
   }
 
-  package func release(_ slot: DeviceSlot, done: @escaping () -> Void) {
+  package func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void) {
     for call in calls where call.slot == slot { call.cancelled = true }
     let waitsForHung = (calls + stuck).contains { $0.slot == slot && $0.file != nil }
     let deadline = waitsForHung ? time.now + probeDeadline : time.now
@@ -69,7 +69,7 @@ package final class SimulatedProber: Prober {
     enum Work {
       case assess(wake: Bool, (AbilityOutcome) -> Void)
       case probe(ProbeTask, (ProbeOutcome) -> Void)
-      case release(() -> Void)
+      case release((Bool) -> Void)
     }
     let slot: DeviceSlot
     let device: DeviceDescription?
@@ -133,6 +133,8 @@ package final class SimulatedProber: Prober {
     }
   }
 
+  private func isStuck(_ slot: DeviceSlot) -> Bool { stuck.contains { $0.slot == slot } }
+
   private func closeNode(of call: Call) {
     if let file = call.file { kernel.close(file) }
     call.file = nil
@@ -142,7 +144,7 @@ package final class SimulatedProber: Prober {
     let timedOut = !call.cancelled && hangs(call)
     if call.file != nil, hangs(call) { stuck.append(call) } else { closeNode(of: call) }
     switch call.work {
-    case .release(let done): done()
+    case .release(let done): done(!isStuck(call.slot))
     case .assess(let wake, let done):
       done(timedOut ? .timedOut : call.cancelled ? .gone : abilities(call.device!, wake: wake))
     case .probe(let task, let done):

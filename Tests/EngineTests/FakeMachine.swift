@@ -147,7 +147,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     call(task.device, hung: { done(.timedOut) }) { [unowned self] in done(self.importing(task)) }
   }
 
-  func release(_ slot: DeviceSlot, done: @escaping () -> Void) { calls.append(done) }
+  func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void) { calls.append { done(true) } }
 
   private func call(
     _ device: DeviceDescription, hung: @escaping () -> Void, _ body: @escaping () -> Void

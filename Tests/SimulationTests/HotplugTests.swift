@@ -64,7 +64,7 @@ import Testing
     let rig = Rig(try hybrid())
     var events: [String] = []
     try rig.ask(0, "b", .safeImport) { events.append("\($0)") }
-    rig.prober.release(DeviceSlot(0)) { events.append("released") }
+    rig.prober.release(DeviceSlot(0)) { _ in events.append("released") }
     #expect(events == [])
     rig.prober.runPending()
     #expect(events == ["gone", "released"])
