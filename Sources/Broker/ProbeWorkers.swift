@@ -140,8 +140,9 @@ final class ProbeWorkers: Prober {
   }
 
   private func expire(_ lane: Lane, _ job: UInt64) {
+    let isFirst = !lane.isLate
     let end = lane.expire(job)
-    if lane.hangs {
+    if isFirst {
       Log.write(
         .warning, "\(lane.device.node?.path ?? "?"): no answer after \(probeDeadline) ms",
         [("DEVICE", lane.device.stableID)])
