@@ -24,6 +24,9 @@ enum NodeUse<Result> {
 /// never contended.
 final class OpenNode: Sendable {
   private let node = Mutex<DeviceNode?>(nil)
+  private let complaints: Complaints
+
+  init(_ complaints: Complaints) { self.complaints = complaints }
 
   /// Opens it if need be. `body` may block for as long as the driver likes.
   func use<R>(
@@ -33,6 +36,7 @@ final class OpenNode: Sendable {
     return node.withLock { held in
       do throws(Errno) {
         if held == nil { held = try DeviceNode(opening: device) }
+        complaints.end(device)
       } catch {
         return .unopened(error)
       }
@@ -44,10 +48,32 @@ final class OpenNode: Sendable {
 
   func close() { node.withLock { $0 = nil } }
 
+  func complain(_ device: DeviceDescription, _ errno: Errno) { complaints.begin(device, errno) }
+
   /// A card node is DRM master's door: never kept open behind a compositor's back. A device that is
   /// about to fall asleep would have to be woken for the close.
   private static func mayStayOpen(_ device: DeviceDescription) -> Bool {
     device.render != nil && staysAwake(sysfsPath: device.sysfsPath, for: 2 * idleClose)
+  }
+}
+
+/// Devices whose nodes can't be opened, so that each is complained of once and not at every query.
+final class Complaints: Sendable {
+  private let devices = Mutex<Set<String>>([])
+
+  func begin(_ device: DeviceDescription, _ errno: Errno) {
+    // One that is going away is nobody's fault.
+    guard errno.code != ENODEV, errno.code != ENXIO,
+      devices.withLock({ $0.insert(device.sysfsPath).inserted })
+    else { return }
+    Log.write(
+      .warning,
+      "\(device.node?.path ?? "?") can't be opened, so that primed knows little of it: \(errno)",
+      [("DEVICE", device.stableID)])
+  }
+
+  func end(_ device: DeviceDescription) {
+    devices.withLock { _ = $0.remove(device.sysfsPath) }
   }
 }
 
@@ -91,7 +117,7 @@ final class Sacrifice: Sendable {
 /// Lives on the loop; its jobs run on its worker, in order.
 final class Lane {
   let device: DeviceDescription
-  let node = OpenNode()
+  let node: OpenNode
   let worker: Worker
   /// Jobs that someone waits for, by number.
   private(set) var waiting: [UInt64: Waiting] = [:]
@@ -109,8 +135,9 @@ final class Lane {
     var deadline: EventSource
   }
 
-  init(_ device: DeviceDescription) throws(Errno) {
+  init(_ device: DeviceDescription, _ complaints: Complaints) throws(Errno) {
     self.device = device
+    node = OpenNode(complaints)
     let name = device.node?.path.split(separator: "/").last.map(String.init)
     worker = try Worker(name: name ?? "device")
   }

@@ -23,6 +23,7 @@ final class ProbeWorkers: Prober {
   private var inbox: EventSource?
   private var lanes: [DeviceSlot: Lane] = [:]
   private var lastJob: UInt64 = 0
+  private let complaints = Complaints()
   /// What NO_MOVE does in drivers that import through the DRM core: one kernel, one answer.
   var coreNoMove = NoMove.unknown
   /// All devices that may be opened now.
@@ -126,7 +127,7 @@ final class ProbeWorkers: Prober {
       // The slot was given to another device: a lane's end is its device's.
       endAll(lane)
     }
-    let lane = try Lane(device)
+    let lane = try Lane(device, complaints)
     lanes[slot] = lane
     return lane
   }
@@ -180,7 +181,7 @@ private func assessOnWorker(
   case .used(let abilities): return .known(abilities)
   case .asleep: return .asleep
   case .unopened(let errno):
-    logUnopened(device, errno)
+    node.complain(device, errno)
     return .gone
   }
 }
@@ -193,7 +194,7 @@ private func probeOnWorker(_ node: OpenNode, _ task: ProbeTask) -> ProbeOutcome 
   switch use {
   case .asleep: return .asleep
   case .unopened(let errno):
-    logUnopened(device, errno)
+    node.complain(device, errno)
     return .gone
   case .used(.reached(let record)): return .reached(record)
   case .used(.failed(let errno)):
@@ -202,13 +203,4 @@ private func probeOnWorker(_ node: OpenNode, _ task: ProbeTask) -> ProbeOutcome 
     return task.method == .noMoveImport && errno.code == EINVAL
       ? .wouldMove : .refused(errno: errno.code)
   }
-}
-
-/// One that is going away is nobody's fault.
-private func logUnopened(_ device: DeviceDescription, _ errno: Errno) {
-  let isGoing = [ENOENT, ENODEV, ENXIO].contains(errno.code)
-  Log.write(
-    isGoing ? .debug : .warning,
-    "\(device.node?.path ?? "?") can't be opened, so that nothing is known of it: \(errno)",
-    [("DEVICE", device.stableID)])
 }
