@@ -1,0 +1,18 @@
+"""What primed's process weighs, as /proc shows it."""
+import collections
+import pathlib
+
+import kernel
+
+Weight = collections.namedtuple("Weight", "descriptors threads kilobytes")
+
+
+def weight(pid):
+    status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
+    return Weight(len(kernel.descriptors(pid)), int(status["Threads"]), int(status["VmRSS"].split()[0]))
+
+
+def at_rest(pid, descriptors, seconds=20):
+    """Waits until no node is open and no worker is left, which comes 1.5 s after the last question."""
+    kernel.until(lambda: weight(pid).threads == 1 and not kernel.drm_nodes(pid) and not kernel.dma_bufs(pid)
+                 and weight(pid).descriptors <= descriptors, f"primed at rest: {weight(pid)}", seconds)

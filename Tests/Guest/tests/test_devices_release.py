@@ -1,0 +1,166 @@
+"""ReleaseDevice: afterwards primed is out of the way, until the guard's last copy is closed."""
+import json
+import os
+import pathlib
+import subprocess
+import unittest
+
+import dbus
+
+import askers
+import broker
+import gpus
+import kernel
+from broker import DEVICE, ERROR, NAME, PATH, PROPERTIES
+
+RULE = """polkit.addRule(function(action, subject) {
+  if (action.id == "org.primed.release-device" && subject.user == "games") { return polkit.Result.YES; }
+});
+"""
+
+
+def setUpModule():
+    broker.install()
+    subprocess.run(["load-drivers", "tgpu", "vgem", "vkms"], check=True)
+    broker.start()
+
+
+def release(client, gpu, why="test"):
+    """The guard's fd."""
+    return client._call(NAME, "ReleaseDevice", "ts", dbus.UInt64(gpu.number), why).take()
+
+
+class Release(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.broker = broker.Broker()
+
+    def setUp(self):
+        self.gpu = gpus.gpu("tgpu", 0)
+
+    def state(self):
+        return self.broker.device(self.gpu)["State"]
+
+    def state_becomes(self, signals, word):
+        signals.wait(lambda interface, changed, _: interface == DEVICE and changed.get("State") == word)
+
+    def use(self):
+        with gpus.udmabuf() as buffer:
+            self.broker.place(buffer, fresh=True)
+
+    def test_nodes_are_closed_and_stay_closed_until_the_last_copy_goes(self):
+        changes = self.broker.signals("PropertiesChanged", PROPERTIES)
+        self.addCleanup(changes.close)
+        with askers.Askers(4, "udmabuf", fresh=True) as crowd:
+            first = release(self.broker, self.gpu)
+            self.assertNotIn(self.gpu.render, kernel.drm_nodes(broker.pid()))
+            opens = int(self.gpu.attribute("opens"))
+            self.assertEqual(self.state(), "released")
+            copy = os.dup(first)
+            os.close(first)
+            for _ in range(50):
+                self.use()
+            self.assertEqual((self.state(), int(self.gpu.attribute("opens"))), ("released", opens))
+            os.close(copy)
+            self.state_becomes(changes, "ready")
+            kernel.until(lambda: int(self.gpu.attribute("opens")) > opens, "primed uses it again")
+        crowd.check(self)
+
+    def test_it_is_announced_first(self):
+        order = []
+        for name, interface in (("DeviceReleasing", NAME), ("PropertiesChanged", PROPERTIES)):
+            signals = self.broker.signals(name, interface)
+            self.addCleanup(signals.close)
+            signals.match.remove()
+            signals.match = self.broker.bus.add_signal_receiver(
+                lambda *arguments, signals=signals: (order.append(arguments), signals._receive(*arguments)),
+                name, interface, NAME)
+        os.close(release(self.broker, self.gpu))
+        self.state_becomes(signals, "released")
+        told = [arguments for arguments in order if arguments[0] in (self.gpu.number, DEVICE)]
+        self.assertEqual(told[0], (self.gpu.number,))
+        self.state_becomes(signals, "ready")
+
+    def test_the_driver_can_go_at_once_though_clients_ask(self):
+        all_gpus = gpus.gpus("tgpu")
+        with askers.Askers(4, "udmabuf", fresh=True) as crowd:
+            kernel.until(lambda: all(gpu.render in kernel.drm_nodes(broker.pid()) for gpu in all_gpus),
+                         "primed has its nodes open")
+            busy = subprocess.run(["rmmod", "tgpu"], stderr=subprocess.PIPE, text=True)
+            self.assertIn("in use", busy.stderr)
+            guards = [release(self.broker, gpu) for gpu in all_gpus]
+            broker.command("rmmod", "tgpu")
+            broker.command("load-drivers", "tgpu")
+            opens = [int(gpu.attribute("opens")) for gpu in gpus.gpus("tgpu")]
+            for _ in range(20):
+                self.use()
+            self.assertEqual(opens, [0, 0])   # it came back, but the guards are held
+            self.assertEqual([int(gpu.attribute("opens")) for gpu in gpus.gpus("tgpu")], [0, 0])
+            for guard in guards:
+                os.close(guard)
+            kernel.until(lambda: all(gpu.render in kernel.drm_nodes(broker.pid()) for gpu in gpus.gpus("tgpu")),
+                         "primed uses them again")
+        crowd.check(self)
+
+    def test_unbind(self):
+        driver = pathlib.Path("/sys/bus/platform/drivers/tgpu")
+        with askers.Askers(4, "udmabuf", fresh=True) as crowd:
+            guard = release(self.broker, self.gpu)
+            (driver / "unbind").write_text(self.gpu.sysfs.name)
+            self.assertIsNone(self.broker.device(gpus.gpu("tgpu", 0)) if gpus.gpu("tgpu", 0) == self.gpu else None)
+            (driver / "bind").write_text(self.gpu.sysfs.name)
+            os.close(guard)
+        crowd.check(self)
+
+    def test_who_may(self):
+        def as_games():
+            return subprocess.run(
+                ["setpriv", "--reuid=games", "--regid=games", "--clear-groups",
+                 "gdbus", "call", "--system", "-d", NAME, "-o", PATH, "-m", f"{NAME}.ReleaseDevice",
+                 str(int(self.gpu.number)), "test"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        refused = as_games()
+        self.assertIn("AccessDenied", refused.stdout)
+        self.assertEqual(self.state(), "ready")
+        changes = self.broker.signals("PropertiesChanged", PROPERTIES)
+        self.addCleanup(changes.close)
+        rule = pathlib.Path("/etc/polkit-1/rules.d/50-primed-test.rules")
+        rule.write_text(RULE)
+        self.addCleanup(rule.unlink)
+        broker.command("systemctl", "restart", "polkit")
+        allowed = as_games()
+        self.assertEqual(allowed.returncode, 0, allowed.stdout)
+        self.state_becomes(changes, "ready")   # gdbus ended, and its guard with it
+
+    def test_primectl_release_holds_it_while_a_command_runs(self):
+        done = subprocess.run(
+            ["primectl", "release", "platform-tgpu.0", "--", "sh", "-c", "primectl devices --json; exit 7"],
+            stdout=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, 7)
+        states = {device["StableId"]: device["State"] for device in json.loads(done.stdout)}
+        self.assertEqual((states["platform-tgpu.0"], states["platform-tgpu.1"]), ("released", "ready"))
+
+    def test_primectl_holders(self):
+        node = self.gpu.open()
+        holders = json.loads(broker.command("primectl", "holders", "platform-tgpu.0", "--json"))
+        os.close(node)
+        self.assertIn(os.getpid(), [holder["pid"] for holder in holders])
+        guard = release(self.broker, self.gpu)
+        holders = json.loads(broker.command("primectl", "holders", "platform-tgpu.0", "--json"))
+        os.close(guard)
+        self.assertEqual(holders, [])
+
+    def test_a_driver_that_hangs_lets_the_release_fail(self):
+        changes = self.broker.signals("PropertiesChanged", PROPERTIES)
+        self.addCleanup(changes.close)
+        self.gpu.attribute("import_delay_ms", 600000)
+        self.addCleanup(self.gpu.attribute, "import_delay_ms", 0)
+        self.use()
+        self.assertEqual(self.state(), "unresponsive")
+        with self.assertRaises(dbus.DBusException) as failure:
+            release(self.broker, self.gpu)
+        self.assertEqual(failure.exception.get_dbus_name(), ERROR + "Failed")
+        self.assertEqual(self.state(), "unresponsive")
+        changes.seen.clear()
+        self.gpu.attribute("import_delay_ms", 0)
+        self.state_becomes(changes, "ready")   # nobody asked
+        os.close(release(self.broker, self.gpu))
