@@ -39,9 +39,10 @@ package final class DeviceObject {
     let old = properties
     properties = new
     var changed: [String] = []
-    // Nodes come one by one, and what a device is for shows with them.
     if old.description.render != new.description.render { changed += ["RenderNode", "RenderDevice"] }
-    if old.description.primary != new.description.primary { changed += ["PrimaryNode", "PrimaryDevice"] }
+    if old.description.primary != new.description.primary {
+      changed += ["PrimaryNode", "PrimaryDevice"]
+    }
     if old.description.role != new.description.role { changed.append("Role") }
     if old.isPrimary != new.isPrimary { changed.append("Primary") }
     if old.description.power != new.description.power { changed.append("Power") }

@@ -166,8 +166,8 @@ import Testing
     laptop.allocate(7, on: "dgpu", home: .dedicated)
     _ = laptop.machine.place(laptop.engine, 7)
     var closed = false
-    try laptop.engine.release(laptop.dgpu) { closed = true }
-    #expect(throws: EngineError.released) { try laptop.engine.release(laptop.dgpu) {} }
+    try laptop.engine.release(laptop.dgpu) { closed = $0 }
+    #expect(throws: EngineError.released) { try laptop.engine.release(laptop.dgpu) { _ in } }
     laptop.machine.run()
     #expect(closed)
     let imports = laptop.machine.imports
@@ -181,7 +181,7 @@ import Testing
   @Test func whatIsNoDeviceCantBeReleased() throws {
     let laptop = try Laptop()
     #expect(throws: EngineError.unknownDevice) {
-      try laptop.engine.release(DeviceNumber(major: 1, minor: 3)) {}
+      try laptop.engine.release(DeviceNumber(major: 1, minor: 3)) { _ in }
     }
   }
 

@@ -125,7 +125,7 @@ import Testing
     laptop.allocate(7, on: "dgpu", home: .dedicated)
     var answer: Answer?
     laptop.machine.ask(laptop.engine, laptop.machine.query([7])) { answer = $0 }
-    try laptop.engine.release(laptop.dgpu) {}
+    try laptop.engine.release(laptop.dgpu) { _ in }
     laptop.machine.run()
     #expect(answer?.device == laptop.igpu)
     #expect(laptop.engine.device(laptop.dgpu)?.state == .released)
