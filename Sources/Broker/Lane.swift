@@ -17,7 +17,7 @@ enum NodeUse<Result> {
   /// It sleeps, and was not to be woken.
   case asleep
   /// ENOENT, EACCES, ENODEV, ...: there is no node, or it is not for us.
-  case unopened(Errno)
+  case unopened
 }
 
 /// The node, touched by the lane's own thread only; the lock is there for the compiler's proof and is
@@ -38,7 +38,8 @@ final class OpenNode: Sendable {
         if held == nil { held = try DeviceNode(opening: device) }
         complaints.end(device)
       } catch {
-        return .unopened(error)
+        complaints.begin(device, error)
+        return .unopened
       }
       let result = body(held!)
       if !Self.mayStayOpen(device) { held = nil }
@@ -47,8 +48,6 @@ final class OpenNode: Sendable {
   }
 
   func close() { node.withLock { $0 = nil } }
-
-  func complain(_ device: DeviceDescription, _ errno: Errno) { complaints.begin(device, errno) }
 
   /// A card node is DRM master's door: never kept open behind a compositor's back. A device that is
   /// about to fall asleep would have to be woken for the close.

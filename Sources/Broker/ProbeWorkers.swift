@@ -180,9 +180,7 @@ private func assessOnWorker(
   switch node.use(device, wake: wake, { $0.abilities() }) {
   case .used(let abilities): return .known(abilities)
   case .asleep: return .asleep
-  case .unopened(let errno):
-    node.complain(device, errno)
-    return .gone
+  case .unopened: return .gone
   }
 }
 
@@ -193,9 +191,7 @@ private func probeOnWorker(_ node: OpenNode, _ task: ProbeTask) -> ProbeOutcome 
   }
   switch use {
   case .asleep: return .asleep
-  case .unopened(let errno):
-    node.complain(device, errno)
-    return .gone
+  case .unopened: return .gone
   case .used(.reached(let record)): return .reached(record)
   case .used(.failed(let errno)):
     // ENODEV means both "unplugged" and "I don't import such buffers" (virtio_gpu).
