@@ -12,7 +12,11 @@ def weight(pid):
     return Weight(len(kernel.descriptors(pid)), int(status["Threads"]), int(status["VmRSS"].split()[0]))
 
 
+def drm_nodes(pid):
+    return [name for name in kernel.descriptors(pid) if name.startswith("/dev/dri/")]
+
+
 def at_rest(pid, descriptors, seconds=20):
     """Waits until no node is open and no worker is left, which comes 1.5 s after the last question."""
-    kernel.until(lambda: weight(pid).threads == 1 and not kernel.drm_nodes(pid) and not kernel.dma_bufs(pid)
+    kernel.until(lambda: weight(pid).threads == 1 and not drm_nodes(pid) and not kernel.dma_bufs(pid)
                  and weight(pid).descriptors <= descriptors, f"primed at rest: {weight(pid)}", seconds)

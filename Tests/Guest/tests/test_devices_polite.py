@@ -12,6 +12,7 @@ import askers
 import broker
 import gpus
 import kernel
+import procs
 
 # 50 starts took longer than the rest of the suite together. What can go wrong is one race: primed has
 # the card open, and is its master, between its open and its DROP_MASTER. So: fewer starts, but
@@ -75,7 +76,7 @@ class Polite(unittest.TestCase):
         self.assertIn(os.path.basename(gpus.gpu("tgpu").render), names)
         with_render = {os.path.basename(gpu.card) for gpu in gpus.gpus() if gpu.render}
         self.assertEqual(names & with_render, set())
-        self.assertNotIn(self.vkms.card, kernel.drm_nodes(broker.pid()))
+        self.assertNotIn(self.vkms.card, procs.drm_nodes(broker.pid()))
 
     def test_weston_gets_its_card(self):
         opens = Opens()

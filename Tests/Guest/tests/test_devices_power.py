@@ -5,6 +5,7 @@ import unittest
 import broker
 import gpus
 import kernel
+import procs
 from test_kernel import wait_for_status
 
 QUERIES = 1000
@@ -53,7 +54,7 @@ class Power(unittest.TestCase):
             self.broker.place(buffer, wake=True, fresh=True)
         self.assertGreater(self.resumes(), before)
         wait_for_status(self.gpu, "suspended")
-        self.assertNotIn(self.gpu.render, kernel.drm_nodes(broker.pid()))
+        self.assertNotIn(self.gpu.render, procs.drm_nodes(broker.pid()))
 
     def test_it_falls_asleep_though_primed_used_it(self):
         for delay in (4000, 100):   # longer and shorter than primed keeps an idle node open
@@ -67,7 +68,7 @@ class Power(unittest.TestCase):
                 # Else there would be nothing to show: it was awake, and primed did use it.
                 self.assertGreater(int(self.gpu.attribute("opens")), opens)
                 wait_for_status(self.gpu, "suspended")
-                self.assertNotIn(self.gpu.render, kernel.drm_nodes(broker.pid()))
+                self.assertNotIn(self.gpu.render, procs.drm_nodes(broker.pid()))
                 self.assertEqual(self.resumes(), before)
 
     def test_no_query_no_use(self):

@@ -11,6 +11,7 @@ import askers
 import broker
 import gpus
 import kernel
+import procs
 from broker import DEVICE, ERROR, NAME, PATH, PROPERTIES
 
 RULE = """polkit.addRule(function(action, subject) {
@@ -53,7 +54,7 @@ class Release(unittest.TestCase):
         self.addCleanup(changes.close)
         with askers.Askers(4, "udmabuf", fresh=True) as crowd:
             first = release(self.broker, self.gpu)
-            self.assertNotIn(self.gpu.render, kernel.drm_nodes(broker.pid()))
+            self.assertNotIn(self.gpu.render, procs.drm_nodes(broker.pid()))
             opens = int(self.gpu.attribute("opens"))
             self.assertEqual(self.state(), "released")
             copy = os.dup(first)
@@ -84,7 +85,7 @@ class Release(unittest.TestCase):
     def test_the_driver_can_go_at_once_though_clients_ask(self):
         all_gpus = gpus.gpus("tgpu")
         with askers.Askers(4, "udmabuf", fresh=True) as crowd:
-            kernel.until(lambda: all(gpu.render in kernel.drm_nodes(broker.pid()) for gpu in all_gpus),
+            kernel.until(lambda: all(gpu.render in procs.drm_nodes(broker.pid()) for gpu in all_gpus),
                          "primed has its nodes open")
             busy = subprocess.run(["rmmod", "tgpu"], stderr=subprocess.PIPE, text=True)
             self.assertIn("in use", busy.stderr)
@@ -98,7 +99,7 @@ class Release(unittest.TestCase):
             self.assertEqual([int(gpu.attribute("opens")) for gpu in gpus.gpus("tgpu")], [0, 0])
             for guard in guards:
                 os.close(guard)
-            kernel.until(lambda: all(gpu.render in kernel.drm_nodes(broker.pid()) for gpu in gpus.gpus("tgpu")),
+            kernel.until(lambda: all(gpu.render in procs.drm_nodes(broker.pid()) for gpu in gpus.gpus("tgpu")),
                          "primed uses them again")
         crowd.check(self)
 
