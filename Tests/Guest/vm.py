@@ -144,11 +144,14 @@ def snapshot(image, timeout=300):
         machine.go()
         machine.control.settimeout(timeout)
         ready = b""
-        while not ready.endswith(b"ready\n"):
-            received = machine.control.recv(100)
-            if not received:
-                raise GuestDied("the guest did not boot:\n" + console_tail(machine))
-            ready += received
+        try:
+            while not ready.endswith(b"ready\n"):
+                received = machine.control.recv(100)
+                if not received:
+                    raise GuestDied("the machine ended")
+                ready += received
+        except (GuestDied, TimeoutError):
+            sys.exit("guest: it did not boot:\n" + console_tail(machine))
         machine.qmp("migrate-set-parameters", **{"max-bandwidth": 1 << 34})
         machine.qmp("migrate", uri=f"exec:cat >{shlex.quote(str(memory))}.part")
         machine.until("query-migrate", "status", "completed", 120)

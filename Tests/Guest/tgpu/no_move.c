@@ -7,16 +7,22 @@
  * on core do what the RFC does there: reject unknown bits, and refuse for stock exporters (those that
  * go through drm_gem_map_attach()) of which we know that attaching moves: a radeon buffer in VRAM.
  */
+#include <linux/dma-buf.h>
 #include <linux/kprobes.h>
 #include <linux/sched/task_stack.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/version.h>
 
 #include <asm/syscall.h>
 #include <asm/unistd.h>
 
 #include <drm/drm_drv.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
 #include <drm/ttm/ttm_bo.h>
+#else
+#include <drm/ttm/ttm_bo_api.h>
+#endif
 #include <drm/ttm/ttm_placement.h>
 #include <drm/ttm/ttm_resource.h>
 
