@@ -12,7 +12,7 @@ struct Message {
   // Reading. All throw EBADMSG or ENXIO where the signature is another.
 
   /// false at the end of the surrounding container.
-  func enter(_ type: Character, _ contents: StaticString) throws(Errno) -> Bool {
+  func enter(_ type: TypeCode, _ contents: StaticString) throws(Errno) -> Bool {
     try Errno.checkNegative(sd_bus_message_enter_container(raw, type.code, contents.chars)) > 0
   }
   func leave() throws(Errno) { try Errno.checkNegative(sd_bus_message_exit_container(raw)) }
@@ -20,28 +20,28 @@ struct Message {
   /// nil at the end of the container.
   func readFD() throws(Errno) -> Int32? {
     var fd: Int32 = -1
-    return try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("h").code, &fd)) > 0
+    return try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("h").code, &fd)) > 0
       ? fd : nil
   }
   /// Borrowed from the message; nil at the end of the container.
   func readString() throws(Errno) -> UnsafePointer<CChar>? {
     var text: UnsafePointer<CChar>?
-    return try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("s").code, &text)) > 0
+    return try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("s").code, &text)) > 0
       ? text : nil
   }
   func readUInt32() throws(Errno) -> UInt32 {
     var value: UInt32 = 0
-    try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("u").code, &value))
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("u").code, &value))
     return value
   }
   func readUInt64() throws(Errno) -> UInt64 {
     var value: UInt64 = 0
-    try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("t").code, &value))
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("t").code, &value))
     return value
   }
   func readBool() throws(Errno) -> Bool {
     var value: Int32 = 0
-    try Errno.checkNegative(sd_bus_message_read_basic(raw, Character("b").code, &value))
+    try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("b").code, &value))
     return value != 0
   }
   /// What the variant that comes next holds; nil if none comes.
@@ -49,7 +49,7 @@ struct Message {
     var type: CChar = 0
     var contents: UnsafePointer<CChar>?
     try Errno.checkNegative(sd_bus_message_peek_type(raw, &type, &contents))
-    return type == Character("v").code ? contents : nil
+    return type == TypeCode("v").code ? contents : nil
   }
   func skip(_ types: StaticString) throws(Errno) {
     try Errno.checkNegative(sd_bus_message_skip(raw, types.chars))
@@ -57,29 +57,29 @@ struct Message {
 
   // Writing. Errors here are ENOMEM and our own mistakes: the reply is then not sent.
 
-  func open(_ type: Character, _ contents: StaticString) throws(Errno) {
+  func open(_ type: TypeCode, _ contents: StaticString) throws(Errno) {
     try Errno.checkNegative(sd_bus_message_open_container(raw, type.code, contents.chars))
   }
   func close() throws(Errno) { try Errno.checkNegative(sd_bus_message_close_container(raw)) }
   func append(_ value: UInt32) throws(Errno) {
     var value = value
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("u").code, &value))
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("u").code, &value))
   }
   func append(_ value: UInt64) throws(Errno) {
     var value = value
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("t").code, &value))
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("t").code, &value))
   }
   func append(_ value: DeviceNumber) throws(Errno) { try append(value.rawValue) }
   func append(_ value: Bool) throws(Errno) {
     var value: Int32 = value ? 1 : 0
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("b").code, &value))
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("b").code, &value))
   }
   func append(_ value: String) throws(Errno) {
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("s").code, value))
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("s").code, value))
   }
   func append(fd: Int32) throws(Errno) {
     var fd = fd
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("h").code, &fd))
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("h").code, &fd))
   }
   func append(_ list: [String]) throws(Errno) {
     try open("a", "s")
@@ -92,7 +92,7 @@ struct Message {
     _ key: StaticString, _ type: StaticString, _ body: () throws(Errno) -> Void
   ) throws(Errno) {
     try open("e", "sv")
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, Character("s").code, key.chars))
+    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("s").code, key.chars))
     try open("v", type)
     try body()
     try close()
@@ -130,8 +130,13 @@ final class OwnedMessage {
   }
 }
 
-extension Character {
-  fileprivate var code: CChar { CChar(bitPattern: asciiValue!) }
+/// A letter of D-Bus's type signatures; as a literal it costs nothing, where a Character would be taken
+/// apart at every use.
+struct TypeCode: ExpressibleByUnicodeScalarLiteral {
+  let code: CChar
+  init(unicodeScalarLiteral letter: Unicode.Scalar) {
+    code = CChar(truncatingIfNeeded: letter.value)
+  }
 }
 
 extension StaticString {

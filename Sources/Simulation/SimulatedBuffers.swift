@@ -44,6 +44,17 @@ extension SimulatedKernel: BufferReader {
 
   /// nil: an fd of anything else, or of a buffer that the scenario does not have.
   private func dmabuf(of fd: Int32) -> SimulatedDMABuf? {
+    // By inode once the name was read, so that a question costs what it costs with real dma-bufs.
+    var (device, inode): (dev_t, ino_t) = (0, 0)
+    guard primed_identity(fd, &device, &inode) == 0 else { return nil }
+    if let known = named[inode], known.device == device { return known.dmabuf }
+    guard let found = dmabuf(named: fd) else { return nil }
+    if named.count == 4096 { named.removeAll() }
+    named[inode] = (device, found)
+    return found
+  }
+
+  private func dmabuf(named fd: Int32) -> SimulatedDMABuf? {
     guard let name = memfdName(fd), name.hasPrefix("primed:") else { return nil }
     let parts = name.dropFirst("primed:".count).split(
       separator: ".", maxSplits: 1, omittingEmptySubsequences: false)

@@ -24,6 +24,8 @@ package final class SimulatedKernel {
   private var handler: ((DeviceEvent) -> Void)?
   /// By index of the scenario's buffer, then plane.
   private let dmabufs: [[SimulatedDMABuf]]
+  /// By inode of the memfds that stand for them, which primed has seen.
+  var named: [ino_t: (device: dev_t, dmabuf: SimulatedDMABuf)] = [:]
   private var openFiles = 0
   private var openHandles = 0
   private var watched: [Watched] = []
