@@ -23,6 +23,7 @@ let package = Package(
   products: [
     .executable(name: "primed", targets: ["primed"]),
     .executable(name: "primectl", targets: ["primectl"]),
+    .library(name: "PrimedClient", targets: ["PrimedClient"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
@@ -65,6 +66,13 @@ let package = Package(
       ], swiftSettings: settings),
 
     tests("PlacementTests", ["Placement"]),
+    // For compositors: in C, and in Swift over it.
+    .target(name: "CPrimedClient", linkerSettings: [.linkedLibrary("systemd")]),
+    .target(name: "PrimedClient", dependencies: ["CPrimedClient"], swiftSettings: [.swiftLanguageMode(.v6)]),
+    .executableTarget(
+      name: "PlaceExample", dependencies: ["PrimedClient"], path: "Tests/Examples/PlaceExample",
+      swiftSettings: [.swiftLanguageMode(.v6)]),
+
     tests("BrokerTests", ["Broker", "Bus"]),
     .target(name: "CAllocations", path: "Tests/CAllocations"),
     tests("EngineTests", ["Engine", "Kernel", "Placement", "Linux", "CAllocations"]),

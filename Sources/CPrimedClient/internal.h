@@ -1,0 +1,40 @@
+/* The parts of a client. */
+#pragma once
+#include "primed-client.h"
+
+#include <systemd/sd-bus.h>
+
+/* A buffer and what was asked about it. */
+struct key {
+	uint64_t device, inode; /* plane 0's */
+	uint64_t rest;          /* hash of the other planes and the hints */
+};
+
+struct cached {
+	struct key key;
+	struct primed_placement placement;
+	uint64_t due; /* CLOCK_MONOTONIC ms to ask again at; 0: settled */
+};
+
+/* Direct-mapped: a collision costs a question, nothing else. */
+#define CACHE_SIZE 1024
+
+struct cache {
+	struct cached slots[CACHE_SIZE];
+};
+
+/* -1 and errno where a plane is not an open fd. */
+int primed_key_of(const struct primed_query *query, struct key *key);
+
+/* NULL: unknown, of another generation, or due. */
+const struct primed_placement *primed_cache_find(struct cache *cache, const struct key *key,
+						 uint64_t generation);
+void primed_cache_store(struct cache *cache, const struct key *key,
+			const struct primed_placement *placement);
+void primed_cache_drop(struct cache *cache, uint64_t buffer);
+void primed_cache_clear(struct cache *cache);
+
+/* The Place call for a query; a negative errno. The caller unrefs *call. */
+int primed_write_place(sd_bus *bus, const struct primed_query *query, sd_bus_message **call);
+/* A negative errno for a reply that is none, or not to be understood. */
+int primed_read_placement(sd_bus_message *reply, struct primed_placement *placement);

@@ -1,0 +1,66 @@
+"""The client library and the examples, against a running primed."""
+import os
+import subprocess
+
+import harness
+from harness import DGPU, IGPU, MAY_MOVE, NATIVE, PROJECT, BusTest
+
+LIBRARY = PROJECT / "Sources/CPrimedClient"
+EXAMPLES = PROJECT / "Tests/Examples"
+
+
+class Examples(BusTest):
+    leaves_daemon_running = False
+
+    def run_example(self, *command):
+        done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60,
+                              stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        return done.stdout.splitlines()
+
+    def built(self):
+        """The C example, with the library's sources compiled as C99 without a warning."""
+        program = f"{self.folder}/place"
+        flags = self.run_example("pkg-config", "--cflags", "--libs", "libsystemd")[0].split()
+        self.run_example("gcc", "-std=c99", "-Wall", "-Wextra", "-Werror", "-g", "-o", program,
+                         f"-I{LIBRARY}/include", EXAMPLES / "place.c", *sorted(LIBRARY.glob("*.c")), *flags)
+        return program
+
+    def test_c(self):
+        lines = self.run_example(self.built(), self.bus.address, IGPU, "game", "terminal")
+        self.assertEqual(lines, [
+            f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached",
+            f"terminal {IGPU} {NATIVE} asked", f"terminal {IGPU} {NATIVE} cached"])
+
+    def test_c_by_pkg_config(self):
+        """As a compositor's build finds the installed library."""
+        self.run_example(PROJECT / "systemd/build-client", f"{self.folder}/lib")
+        template = (PROJECT / "systemd/primed-client.pc.in").read_text()
+        with open(f"{self.folder}/primed-client.pc", "w") as file:
+            file.write(template.replace("@prefix@", self.folder).replace("@version@", "1"))
+        with open(f"{self.folder}/lib/libprimed-client.so", "w") as file:
+            file.write("INPUT(libprimed-client.so.0)\n")
+        os.symlink(LIBRARY / "include", f"{self.folder}/include")
+        flags = self.run_example("pkg-config", "--cflags", "--libs", f"{self.folder}/primed-client.pc")[0].split()
+        self.run_example("gcc", "-o", f"{self.folder}/linked", EXAMPLES / "place.c", *flags,
+                         f"-Wl,-rpath,{self.folder}/lib")
+        lines = self.run_example(f"{self.folder}/linked", self.bus.address, IGPU, "game")
+        self.assertEqual(lines, [f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached"])
+
+    def test_c_without_primed(self):
+        self.daemon.stop()
+        lines = self.run_example(self.built(), self.bus.address, IGPU, "game")
+        self.assertEqual(lines, [f"game {IGPU} {MAY_MOVE} default"] * 2)
+
+    def test_c_leaks_nothing(self):
+        checked = ("valgrind", "-q", "--leak-check=full", "--error-exitcode=9", "--track-fds=no")
+        self.run_example(*checked, self.built(), self.bus.address, IGPU, "game")
+
+    def test_python(self):
+        lines = self.run_example("/usr/bin/python3", EXAMPLES / "place.py", self.bus.address, "game", "terminal")
+        self.assertEqual(lines, [f"game {DGPU} {NATIVE}", f"terminal {IGPU} {NATIVE}"])
+
+    def test_swift(self):
+        program = harness.primed.parent / "PlaceExample"
+        lines = self.run_example(program, self.bus.address, IGPU, "game", "game", "terminal")
+        self.assertEqual(lines, [f"game {DGPU} {NATIVE} asked"] * 2 + [f"terminal {IGPU} {NATIVE} asked"])
