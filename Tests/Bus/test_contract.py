@@ -1,12 +1,14 @@
 """The contract of PRODUCT.md: answers, hints, errors, introspection, properties."""
 import os
+import subprocess
 import tempfile
 import xml.etree.ElementTree as xml
 
 from gi.repository import GLib
 
 from harness import (
-    DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PROJECT, BusTest, dev_t, opened)
+    DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PROJECT, BusTest, dev_t, opened,
+    wait_until)
 
 CARD_OF_IGPU = dev_t(1)
 
@@ -55,15 +57,18 @@ class Answers(BusTest):
         self.assertIn("target-device", " ".join(answer.details["evidence"]))
 
     def test_pidfd_and_pid_name_the_client(self):
-        pidfd = os.pidfd_open(os.getpid())
+        client = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+        pidfd = os.pidfd_open(client.pid)
         try:
             with opened(["game"]) as fds:
                 hints = {"client": GLib.Variant("h", 1)}
                 reply = self.client.call(NAME, "Place", "aha{sv}", [0], hints, fds=[*fds, pidfd])
+            self.assertEqual(reply[0], DGPU)
+            self.assertEqual(self.client.place("game", client=client.pid).device, DGPU)
         finally:
             os.close(pidfd)
-        self.assertEqual(reply[0], DGPU)
-        self.assertEqual(self.client.place("game", client=os.getpid()).device, DGPU)
+            client.communicate()
+        wait_until(lambda: self.client.ping() or self.daemon.fds() == self.fds_at_start, "the client's end")
 
     def test_place_many(self):
         pipe, other = os.pipe()
