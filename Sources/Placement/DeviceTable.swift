@@ -11,6 +11,11 @@ package struct DeviceEntry: Sendable, Equatable {
   package init(_ description: DeviceDescription) { self.description = description }
 
   package var imports: Bool { description.imports && importsSeen != false }
+  /// Refused a buffer of no device, yet imports what it exported itself (virtio_gpu's gem_prime_import:
+  /// ENODEV for all but its own).
+  package var importsOwnOnly: Bool {
+    description.imports && importsSeen == false && description.exports
+  }
   package var assessed: Bool { importsSeen != nil }
 }
 
@@ -20,7 +25,9 @@ package final class DeviceTable: Sendable {
   /// May be chosen and asked: in order, not ignored, with a node.
   package let ready: DeviceSet
   package let awake: DeviceSet
+  /// Import other devices' buffers.
   package let importing: DeviceSet
+  package let importingOwnOnly: DeviceSet
   package let software: DeviceSet
   /// Those that can draw with a buffer, rather than only show it.
   package let rendering: DeviceSet
@@ -76,6 +83,7 @@ package final class DeviceTable: Sendable {
     }
     awake = those { entry, _ in entry.description.power != .suspended }
     importing = those { entry, _ in entry.imports }
+    importingOwnOnly = those { entry, _ in entry.importsOwnOnly }
     software = those { entry, _ in entry.description.role == .software }
     rendering = those { entry, _ in entry.description.renders }
     dedicated = those { entry, _ in entry.description.dedicatedMemory > 0 }

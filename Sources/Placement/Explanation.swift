@@ -114,7 +114,7 @@ package enum Explainer {
       if access == .mayMove && !asked { access = .unknown }
       return Explanation.Line(
         device: devices.number(of: slot), access: access,
-        why: devices.standing(of: slot) ?? access.words)
+        why: devices.standing(of: slot, asExporter: access == .native) ?? access.words)
     }
   }
 }
@@ -135,7 +135,7 @@ extension DeviceTable {
   }
 
   /// Why no rule but the last may choose it; nil: it may be chosen.
-  func standing(of slot: DeviceSlot) -> String? {
+  func standing(of slot: DeviceSlot, asExporter: Bool) -> String? {
     guard let entry = self[slot] else { return "gone" }
     switch entry.state {
     case .released: return "released"
@@ -145,7 +145,8 @@ extension DeviceTable {
     }
     if entry.description.ignored { return "ignored by configuration" }
     if entry.description.node == nil { return "has no node" }
-    if !entry.imports { return "can't import" }
+    if entry.importsOwnOnly && !asExporter { return "imports its own buffers only" }
+    if !entry.imports && !entry.importsOwnOnly { return "can't import" }
     if entry.description.role == .software { return "software only" }
     return nil
   }

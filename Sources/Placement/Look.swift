@@ -50,6 +50,14 @@ package struct Look: Sendable {
       evidence.narrow(
         to: ExporterSet(rest.devices.subtracting(wouldMove), beyond: rest.beyond), by: .refusals)
     }
+    let own = reached.intersection(devices.importingOwnOnly)
+    if !own.isEmpty { evidence.narrow(to: ExporterSet(own), by: .refusals) }
+    let notOwn = failing.intersection(devices.importingOwnOnly)
+    if !notOwn.isEmpty {
+      let rest = devices.anyExporter
+      evidence.narrow(
+        to: ExporterSet(rest.devices.subtracting(notOwn), beyond: rest.beyond), by: .refusals)
+    }
     if let named = devices.exporters(named: name) { evidence.narrow(to: named, by: .name) }
   }
 

@@ -66,8 +66,8 @@ package struct Situation: Sendable {
     (homeMemory, confidence) = (first.home, plane.confidence)
     (refused, failing) = (first.refused, plane.failing)
     access = PlaneAccess(native: plane.native, inPlace: plane.inPlace, staysPut: plane.staysPut)
-    usable = devices.ready.intersection(devices.importing).subtracting(devices.software)
-      .subtracting(plane.failing)
+    usable = devices.ready.intersection(plane.importers(among: devices))
+      .subtracting(devices.software).subtracting(plane.failing)
     home = plane.native.union(plane.inPlace).intersection(usable)
   }
 
@@ -85,7 +85,7 @@ package struct Situation: Sendable {
     access.native = access.native.intersection(plane.native)
     access.inPlace = reached.subtracting(access.native)
     access.staysPut = access.staysPut && plane.staysPut
-    usable = usable.subtracting(plane.failing)
+    usable = usable.intersection(plane.importers(among: devices)).subtracting(plane.failing)
     home = reached.intersection(usable)
   }
 
@@ -127,6 +127,11 @@ private struct PlaneView {
     staysPut = devices.onlySystem(facts.exporters.candidates)
     inPlace = inPlace.union(sharing(facts, devices)).subtracting(native)
     dropWhatMayHang(exporters, devices)
+  }
+
+  /// Devices that an import of this plane can succeed on.
+  func importers(among devices: DeviceTable) -> DeviceSet {
+    devices.importing.union(devices.importingOwnOnly.intersection(native))
   }
 
   /// Devices that could not be asked, but are known to use the exporter's system memory as it lies,

@@ -33,7 +33,10 @@ package struct ProbePlan: Sendable, Equatable {
     exporters: ExporterSet, among devices: DeviceTable, asked: DeviceSet, intentionKnown: Bool,
     wake: Bool
   ) {
-    var open = devices.ready.intersection(devices.importing).subtracting(asked)
+    // Who imports its own buffers only tells by that which are its own.
+    let importers = devices.importing.union(
+      devices.importingOwnOnly.intersection(exporters.devices))
+    var open = devices.ready.intersection(importers).subtracting(asked)
       .subtracting(devices.unassessed)
     if !wake { open = open.intersection(devices.awake) }
     if let exporter = exporters.certain, mayNotAttach(exporters, devices, wake) {
@@ -42,7 +45,7 @@ package struct ProbePlan: Sendable, Equatable {
       return
     }
 
-    noMove = open.intersection(devices.honoured)
+    noMove = open.intersection(devices.honoured).intersection(devices.importing)
     for slot in open.subtracting(devices.honoured)
     where isSafe(slot, exporters, devices)
       && tells(slot, exporters, devices, intentionKnown: intentionKnown)

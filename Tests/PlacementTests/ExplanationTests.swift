@@ -63,7 +63,8 @@ import Testing
       ("released", { $0.state = .released }),
       ("its driver does not answer", { $0.state = .unresponsive }),
       ("ignored by configuration", { $0.description.ignored = true }),
-      ("can't import", { $0.importsSeen = false }),
+      ("can't import", { $0.description.imports = false }),
+      ("imports its own buffers only", { $0.importsSeen = false }),
       ("software only", { $0.description.role = .software }),
     ]
     for (i, (_, edit)) in edits.enumerated() { laptop.add("x\(i)", "nouveau", edit) }

@@ -38,6 +38,30 @@ import Testing
     #expect(plan(machine, wake: true) == (["asleep", "dgpu", "igpu"], []))
   }
 
+  /// Two virtio GPUs: what a foreign import is refused with (ENODEV) tells them apart, and moves nothing.
+  @Test func whoImportsOnlyItsOwnTellsTheExporter() {
+    var guest = Machine()
+    for id in ["a", "b"] {
+      guest.add(id, "virtio_gpu", noMove: .unknown) { $0.importsSeen = false }
+    }
+    guest.add("other", "radeon", dedicated: 1 << 24, noMove: .ignored)
+    #expect(plan(guest, name: .named("virtio_gpu")) == ([], ["a", "b", "other"]))
+    #expect(plan(guest) == ([], ["other"]))
+
+    let facts = guest.facts(
+      guest.look(name: .named("virtio_gpu"), reached: ["a", "other"], failing: ["b"]))
+    #expect(facts.exporters.candidates.certain == guest["a"])
+    var hints = Hints()
+    for (primary, chosen) in [("a", "a"), ("b", "a"), ("other", "other")] {
+      hints.primaryDevice = guest.number(primary)
+      let situation = Situation(
+        facts, Asker(hints, among: guest.table), among: guest.table)
+      let decision = Policy.decide(situation, among: guest.table)
+      #expect(guest.name(decision.device) == chosen)
+      #expect(decision.access == (chosen == "a" ? .native : .inPlace))
+    }
+  }
+
   @Test func anAttachmentMustNotWakeASleepingExporter() {
     var machine = Machine.laptop("xe")
     machine.change("dgpu") { $0.description.power = .suspended }

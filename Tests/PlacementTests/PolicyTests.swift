@@ -16,8 +16,7 @@ import Testing
     let unfit: [(String, (inout DeviceEntry) -> Void)] = [
       ("released", { $0.state = .released }),
       ("unresponsive", { $0.state = .unresponsive }),
-      ("not importing", { $0.importsSeen = false }),
-      ("importing nothing by its driver", { $0.description.imports = false }),
+      ("not importing", { $0.description.imports = false }),
       ("software", { $0.description.role = .software }),
       ("ignored", { $0.description.ignored = true }),
       (

@@ -20,7 +20,8 @@ import Testing
       #expect(entry.state == .ready, "seed \(seed)")
       #expect(!entry.description.ignored && entry.description.node != nil, "seed \(seed)")
       if decision.rule != .lastResort {
-        #expect(entry.description.role != .software && entry.imports, "seed \(seed)")
+        let fits = entry.imports || entry.importsOwnOnly && decision.access == .native
+        #expect(entry.description.role != .software && fits, "seed \(seed)")
         #expect(decision.access != .unreachable, "seed \(seed)")
       }
     }
