@@ -86,7 +86,10 @@ def gpus(driver=None):
     # A sysfs directory can go while it is looked at; the next look is without it.
     found = {path.resolve().parent.parent for path in pathlib.Path("/sys/class/drm").glob("card*[0-9]")
              if path.name[4:].isdigit()}
-    every = [Gpu(sysfs) for sysfs in sorted(found)]
+    every = []
+    for sysfs in sorted(found):
+        with contextlib.suppress(FileNotFoundError):
+            every.append(Gpu(sysfs))
     return [gpu for gpu in every if driver in (None, gpu.driver)]
 
 
