@@ -24,6 +24,8 @@ package final class DeviceTable: Sendable {
   package let present: DeviceSet
   /// May be chosen and asked: in order, not ignored, with a node.
   package let ready: DeviceSet
+  /// The same, but for a driver that does not answer.
+  package let silent: DeviceSet
   package let awake: DeviceSet
   /// Import other devices' buffers.
   package let importing: DeviceSet
@@ -78,9 +80,11 @@ package final class DeviceTable: Sendable {
     self.goneDrivers = goneDrivers
     goneSystemOnly = goneDrivers.allSatisfy { pairs.systemOnly(DriverID($0), kernel: kernel) }
     present = those { _, _ in true }
-    ready = those { entry, _ in
-      entry.state == .ready && !entry.description.ignored && entry.description.node != nil
+    let open = those { entry, _ in
+      !entry.description.ignored && entry.description.node != nil
     }
+    ready = those { entry, _ in entry.state == .ready }.intersection(open)
+    silent = those { entry, _ in entry.state == .unresponsive }.intersection(open)
     awake = those { entry, _ in entry.description.power != .suspended }
     importing = those { entry, _ in entry.imports }
     importingOwnOnly = those { entry, _ in entry.importsOwnOnly }

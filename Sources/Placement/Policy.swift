@@ -218,14 +218,15 @@ package enum Policy {
     return member(s.primary, of: s.usable) ?? devices.first(of: set)
   }
 
-  /// There is a device, but none that is fit. Never one that is gone or released.
+  /// There is a device, but none that is fit. Never one that is gone or released; one that does not
+  /// answer only where all others are, since "no device" would not be true.
   private static func lastResort(_ s: Situation, _ devices: DeviceTable) -> DeviceSlot? {
     let ready = devices.ready
     let sound = ready.subtracting(s.failing)
     return devices.first(of: sound.subtracting(devices.software).intersection(devices.importing))
       ?? devices.first(of: sound.intersection(devices.importing))
       ?? devices.first(of: sound.subtracting(devices.software))
-      ?? devices.first(of: ready)
+      ?? devices.first(of: ready) ?? devices.first(of: devices.silent)
   }
 
   /// Of devices that are as good, those that are awake, and that can draw where that is asked.

@@ -274,6 +274,20 @@ import Testing
     #expect(decision.access == .unreachable)
   }
 
+  @Test func whoDoesNotAnswerIsNamedOnlyIfNobodyDoes() {
+    var laptop = laptop
+    laptop.change("igpu") { $0.state = .unresponsive }
+    let facts = laptop.facts(laptop.look())
+    #expect(laptop.name(laptop.decide(facts).device) == "dgpu")
+    laptop.change("dgpu") { $0.state = .unresponsive }
+    let decision = laptop.decide(facts)
+    #expect(laptop.name(decision.device) == "igpu")
+    #expect((decision.rule, decision.confidence) == (.lastResort, .guess))
+    laptop.change("igpu") { $0.state = .released }
+    laptop.change("dgpu") { $0.state = .released }
+    #expect(laptop.decide(facts).device == nil)
+  }
+
   @Test func noDeviceAtAll() {
     let machine = Machine()
     let decision = machine.decide(machine.facts(machine.look(name: .named("udmabuf"))))

@@ -12,6 +12,7 @@ import kernel
 import procs
 from broker import OBJECT_MANAGER
 
+PACE = "real"
 PAIRS = 1000
 IDS = (10, 11, 12, 13)   # tgpu.N that come and go; their minors are used again and again
 
@@ -41,11 +42,12 @@ class Storm(unittest.TestCase):
         """A buffer in the VRAM of tgpu.0 can be used there only: nobody else may be named for it, least of
         all a device whose number was tgpu.10's a moment ago and is another's now."""
         home = gpus.gpu("tgpu", 0).number
+        permanent = [int(gpu.number) for gpu in gpus.gpus()]
         with gpus.tgpu(gpus.TGPU_VRAM) as buffer:
             self.broker.place(buffer)
         procs.at_rest(broker.pid(), 64)
         before = procs.weight(broker.pid())
-        with askers.Askers(4, "vram", expected=home, fresh=True) as crowd:
+        with askers.Askers(4, "vram", expected=home, fallbacks=permanent, fresh=True) as crowd:
             for i in range(PAIRS):
                 if i >= len(IDS):
                     gpus.tgpu_parameter("remove", IDS[i % len(IDS)])
