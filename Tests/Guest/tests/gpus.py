@@ -83,13 +83,14 @@ class Gpu:
 
 def gpus(driver=None):
     """All of them, or a driver's, in the stable order of their place in sysfs."""
-    # A sysfs directory can go while it is looked at; the next look is without it.
-    found = {path.resolve().parent.parent for path in pathlib.Path("/sys/class/drm").glob("card*[0-9]")
-             if path.name[4:].isdigit()}
-    every = []
-    for sysfs in sorted(found):
+    every = {}
+    for card in pathlib.Path("/sys/class/drm").glob("card*[0-9]"):
+        # One that goes while it is looked at is not there.
         with contextlib.suppress(FileNotFoundError):
-            every.append(Gpu(sysfs))
+            if card.name[4:].isdigit():
+                sysfs = card.resolve().parent.parent
+                every[sysfs] = Gpu(sysfs)
+    every = [every[sysfs] for sysfs in sorted(every)]
     return [gpu for gpu in every if driver in (None, gpu.driver)]
 
 
