@@ -96,10 +96,10 @@ final class DeviceKeeper {
   }
 
   /// Calls `done` once every device that may be asked has said what it can do.
-  func assess(wake: Bool, done: @escaping () -> Void) {
-    let open = table.toAssess(wake: wake)
+  func assess(_ scope: ProbeScope, done: @escaping () -> Void) {
+    let open = table.toAssess(scope)
     let pending = Countdown(open.count + 1, done)
-    for slot in open { assess(slot, wake: wake, done: pending.step) }
+    for slot in open { assess(slot, wake: scope.wake, done: pending.step) }
     pending.step()
   }
 

@@ -8,7 +8,7 @@ final class PendingLook {
   /// Each round asks someone new, so that rounds end; this bounds them against a storm of hotplugs.
   private static let roundLimit = 8
 
-  let wake: Bool
+  private(set) var scope: ProbeScope
   private(set) var fresh: Bool
   private(set) var look = Look()
   let siblings: SiblingKey?
@@ -29,7 +29,7 @@ final class PendingLook {
   ///   - conclude: called once, before those who wait.
   init(
     at buffer: HeldBuffer, known: BufferFacts, label: BufferLabel, introspection: Introspection?,
-    siblings: SiblingKey?, query: Hints, keeper: DeviceKeeper, prober: any Prober,
+    siblings: SiblingKey?, scope: ProbeScope, fresh: Bool, keeper: DeviceKeeper, prober: any Prober,
     count: @escaping () -> Void, conclude: @escaping (PendingLook) -> Void
   ) {
     self.buffer = buffer
@@ -39,8 +39,8 @@ final class PendingLook {
     self.prober = prober
     self.conclude = conclude
     self.count = count
-    wake = query.wake
-    fresh = query.fresh
+    self.scope = scope
+    self.fresh = fresh
     look.name = label.exporter
     look.introspection = introspection
     evidence = known.seeded ? ExporterEvidence(anyOf: keeper.table) : known.exporters
@@ -50,8 +50,11 @@ final class PendingLook {
 
   func wait(_ waiter: @escaping () -> Void) { waiters.append(waiter) }
 
-  /// Someone joined who wants it to count as a look of its own.
-  func join(_ hints: Hints) { fresh = fresh || hints.fresh }
+  /// Someone joined who may want it to count as a look of its own, or names other cards.
+  func join(_ other: ProbeScope, fresh: Bool) {
+    self.fresh = self.fresh || fresh
+    scope.cards = scope.cards.union(other.cards)
+  }
 
   func start() { nextRound() }
 
@@ -61,7 +64,7 @@ final class PendingLook {
     evidence.scrub(slot)
   }
 
-  private func nextRound() { keeper.assess(wake: wake) { self.ask() } }
+  private func nextRound() { keeper.assess(scope) { self.ask() } }
 
   private func ask() {
     let devices = keeper.table
@@ -69,7 +72,7 @@ final class PendingLook {
     look.narrow(&exporters, among: devices)
     let plan = ProbePlan(
       exporters: exporters.candidates, among: devices, asked: look.asked,
-      intentionKnown: intentionKnown, wake: wake)
+      intentionKnown: intentionKnown, scope)
     guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
     rounds += 1
     let pending = Countdown(plan.all.count + 1) { self.nextRound() }
@@ -84,7 +87,7 @@ final class PendingLook {
     guard let entry = keeper.registry[slot] else { return pending.step() }
     let incarnation = keeper.incarnation(of: slot)
     let task = ProbeTask(
-      device: entry.description, buffer: buffer, method: method, wake: wake)
+      device: entry.description, buffer: buffer, method: method, wake: scope.wake)
     count()
     prober.probe(task, at: slot) { outcome in
       if incarnation == self.keeper.incarnation(of: slot) { self.note(outcome, of: slot) }

@@ -223,12 +223,12 @@ package final class QueryEngine {
     _ facts: BufferFacts, _ asker: Asker, _ devices: DeviceTable, _ now: Milliseconds
   ) -> Standing {
     if facts.isDue(at: now) { return .due }
-    if asker.hints.wake && !ProbePlan.unasked(facts, among: devices, wake: true).isEmpty {
-      return .due
-    }
-    if facts.epoch != epoch {
-      let unasked = ProbePlan.unasked(facts, among: devices, wake: false)
-      if !unasked.intersection(asker.named).isEmpty { return .due }
+    let scope = ProbeScope(asker, among: devices)
+    let asksMore = scope.wake || !scope.cards.subtracting(facts.asked).isEmpty
+    if asksMore || facts.epoch != epoch {
+      let unasked = ProbePlan.unasked(facts, among: devices, scope)
+      let mustKnow = scope.wake ? unasked : unasked.intersection(asker.named)
+      if !mustKnow.isEmpty { return .due }
       if !unasked.isEmpty { return .stale }
     }
     return facts.isStale(at: now) ? .stale : .good
@@ -241,8 +241,9 @@ package final class QueryEngine {
   private func look(
     at buffer: HeldBuffer, _ hints: Hints, then: @escaping () -> Void
   ) -> Bool {
-    if let look = looks[buffer.identity], look.wake || !hints.wake {
-      look.join(hints)
+    let scope = ProbeScope(Asker(hints, among: table), among: table)
+    if let look = looks[buffer.identity], look.scope.wake || !hints.wake {
+      look.join(scope, fresh: hints.fresh)
       look.wait(then)
       return true
     }
@@ -269,20 +270,20 @@ package final class QueryEngine {
       then()
       return false
     }
-    start(at: buffer, label, key, hints, then)
+    start(at: buffer, label, key, scope, hints.fresh, then)
     return true
   }
 
   private func start(
-    at buffer: HeldBuffer, _ label: BufferLabel, _ key: SiblingKey?, _ hints: Hints,
-    _ then: @escaping () -> Void
+    at buffer: HeldBuffer, _ label: BufferLabel, _ key: SiblingKey?, _ scope: ProbeScope,
+    _ fresh: Bool, _ then: @escaping () -> Void
   ) {
     counters.looks += 1
     let identity = buffer.identity
     let look = PendingLook(
       at: buffer, known: facts(of: identity), label: label,
-      introspection: reader.introspect(buffer.fd.rawValue), siblings: key, query: hints,
-      keeper: keeper, prober: prober, count: { [unowned self] in self.counters.imports += 1 },
+      introspection: reader.introspect(buffer.fd.rawValue), siblings: key, scope: scope,
+      fresh: fresh, keeper: keeper, prober: prober, count: { [unowned self] in self.counters.imports += 1 },
       conclude: { [unowned self] look in self.conclude(look, of: identity) })
     look.wait(then)
     looks[identity] = look
@@ -291,7 +292,7 @@ package final class QueryEngine {
 
   private func conclude(_ look: PendingLook, of buffer: BufferIdentity) {
     looks[buffer] = nil
-    if look.wake { keeper.refreshPower() }
+    if look.scope.wake { keeper.refreshPower() }
     let before = cache.find(buffer).map { cache[$0] }
     var facts = before ?? BufferFacts(among: table)
     facts.merge(look.look, among: table, at: time.now, fresh: look.fresh)

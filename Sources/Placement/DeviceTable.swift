@@ -27,6 +27,8 @@ package final class DeviceTable: Sendable {
   /// The same, but for a driver that does not answer.
   package let silent: DeviceSet
   package let awake: DeviceSet
+  /// Have a card node alone.
+  package let cardOnly: DeviceSet
   /// Import other devices' buffers.
   package let importing: DeviceSet
   package let importingOwnOnly: DeviceSet
@@ -86,6 +88,7 @@ package final class DeviceTable: Sendable {
     ready = those { entry, _ in entry.state == .ready }.intersection(open)
     silent = those { entry, _ in entry.state == .unresponsive }.intersection(open)
     awake = those { entry, _ in entry.description.power != .suspended }
+    cardOnly = those { entry, _ in entry.description.render == nil }
     importing = those { entry, _ in entry.imports }
     importingOwnOnly = those { entry, _ in entry.importsOwnOnly }
     software = those { entry, _ in entry.description.role == .software }

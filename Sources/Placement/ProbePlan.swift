@@ -3,6 +3,34 @@
 // A plan is made again after each round of outcomes, since what one device said may make it safe to ask
 // another: it is empty once there is nothing left that may be asked.
 
+/// What a question lets its look touch beyond render nodes of devices that are awake.
+package struct ProbeScope: Sendable, Equatable {
+  /// Sleeping devices may be woken.
+  package var wake: Bool
+  /// Devices that have a card node alone, and may be opened all the same. Opening it makes primed DRM
+  /// master until it gives that back, if nobody is; a compositor that starts just then does not get its
+  /// card. Whoever drives a card is its master already and names it; nobody else needs to know.
+  package var cards: DeviceSet
+
+  package init(wake: Bool = false, cards: DeviceSet = DeviceSet()) {
+    self.wake = wake
+    self.cards = cards
+  }
+
+  /// The devices that the asker names, and the one that it falls back on.
+  package init(_ asker: Asker, among devices: DeviceTable) {
+    wake = asker.hints.wake
+    cards = asker.named
+    if asker.primary == nil, let primary = devices.primary { cards.insert(primary) }
+    cards = cards.intersection(devices.cardOnly)
+  }
+
+  package func permitted(_ devices: DeviceTable) -> DeviceSet {
+    let set = devices.ready.subtracting(devices.cardOnly.subtracting(cards))
+    return wake ? set : set.intersection(devices.awake)
+  }
+}
+
 package struct ProbePlan: Sendable, Equatable {
   /// To be asked with NO_MOVE, by ProbeMethod.noMoveImport.
   package var noMove = DeviceSet()
@@ -15,12 +43,12 @@ package struct ProbePlan: Sendable, Equatable {
 
   /// Devices that a new look could ask and that the looks before did not: they came, or woke, since.
   package static func unasked(
-    _ facts: BufferFacts, among devices: DeviceTable, wake: Bool
+    _ facts: BufferFacts, among devices: DeviceTable, _ scope: ProbeScope
   ) -> DeviceSet {
     let plan = ProbePlan(
       exporters: facts.exporters.candidates, among: devices, asked: facts.asked,
-      intentionKnown: facts.confidence == .intent, wake: wake)
-    let new = devices.toAssess(wake: wake).subtracting(facts.asked)
+      intentionKnown: facts.confidence == .intent, scope)
+    let new = devices.toAssess(scope).subtracting(facts.asked)
     return plan.all.union(new)
   }
 
@@ -28,20 +56,18 @@ package struct ProbePlan: Sendable, Equatable {
   ///   - exporters: who may have exported the buffer, by evidence of the kernel's own.
   ///   - asked: devices asked in this look already.
   ///   - intentionKnown: the exporter's record would tell nothing new.
-  ///   - wake: sleeping devices may be woken.
   package init(
     exporters: ExporterSet, among devices: DeviceTable, asked: DeviceSet, intentionKnown: Bool,
-    wake: Bool
+    _ scope: ProbeScope
   ) {
     // Who imports its own buffers only tells by that which are its own.
     let importers = devices.importing.union(
       devices.importingOwnOnly.intersection(exporters.devices))
-    var open = devices.ready.intersection(importers).subtracting(asked)
+    var open = scope.permitted(devices).intersection(importers).subtracting(asked)
       .subtracting(devices.unassessed)
-    if !wake { open = open.intersection(devices.awake) }
-    if let exporter = exporters.certain, mayNotAttach(exporters, devices, wake) {
+    if let exporter = exporters.certain, mayNotAttach(exporters, devices, scope) {
       open = open.intersection(DeviceSet(exporter))
-    } else if mayNotAttach(exporters, devices, wake) {
+    } else if mayNotAttach(exporters, devices, scope) {
       return
     }
 
@@ -57,16 +83,17 @@ package struct ProbePlan: Sendable, Equatable {
 
 extension DeviceTable {
   /// Must say what they can do before they are asked about a buffer.
-  package func toAssess(wake: Bool) -> DeviceSet {
-    let open = ready.intersection(importing).intersection(unassessed)
-    return wake ? open : open.intersection(awake)
+  package func toAssess(_ scope: ProbeScope) -> DeviceSet {
+    scope.permitted(self).intersection(importing).intersection(unassessed)
   }
 }
 
 /// An attachment would wake a sleeping device that may be the exporter.
-private func mayNotAttach(_ exporters: ExporterSet, _ devices: DeviceTable, _ wake: Bool) -> Bool {
+private func mayNotAttach(
+  _ exporters: ExporterSet, _ devices: DeviceTable, _ scope: ProbeScope
+) -> Bool {
   let asleep = exporters.devices.subtracting(devices.awake)
-  return !wake && !asleep.intersection(devices.wakesAtAttach).isEmpty
+  return !scope.wake && !asleep.intersection(devices.wakesAtAttach).isEmpty
 }
 
 /// Whoever exported it, an import into this device moves nothing: it is the importer's own, or can

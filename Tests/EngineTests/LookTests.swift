@@ -50,6 +50,35 @@ import Testing
     #expect(laptop.machine.wakes == 1)
   }
 
+  /// A card node is opened for who names it, though others were answered without, and joined or not.
+  @Test func aCardIsAskedForThoseWhoNameIt() throws {
+    let laptop = try Laptop()
+    let display = laptop.machine.plug("display", "vkms", minor: 7) { $0.render = nil }
+    laptop.allocate(7, on: nil, home: .system, name: .named("udmabuf"))
+    func asked(_ edit: @escaping (inout Hints) -> Void = { _ in }) -> Bool {
+      let answer = laptop.machine.place(laptop.engine, 7, edit)
+      let lines = laptop.engine.explain(laptop.machine.query([7], edit), answer).devices
+      return lines.first { $0.device == display }?.access == .inPlace
+    }
+    #expect(!asked())
+    let imports = laptop.machine.imports
+    #expect(!asked())
+    #expect(laptop.machine.imports == imports)
+    #expect(asked { $0.targetDevice = display })
+    #expect(laptop.machine.imports == imports + 3)
+    #expect(asked())
+    #expect(laptop.machine.imports == imports + 3)
+
+    laptop.allocate(8, on: nil, home: .system, name: .named("udmabuf"))
+    laptop.machine.ask(laptop.engine, laptop.machine.query([8])) { _ in }
+    let query = laptop.machine.query([8]) { $0.targetDevice = display }
+    var answer: Answer?
+    laptop.machine.ask(laptop.engine, query) { answer = $0 }
+    laptop.machine.run()
+    #expect(answer?.device == display)
+    #expect(laptop.machine.imports == imports + 6)
+  }
+
   @Test func theBoundOnAskersHolds() throws {
     let laptop = try Laptop()
     var settings = EngineSettings()

@@ -7,13 +7,13 @@ import Testing
 @Suite struct PlanTests {
   private func plan(
     _ machine: Machine, name: ExporterName = .drm, asked: [String] = [],
-    intentionKnown: Bool = false, wake: Bool = false
+    intentionKnown: Bool = false, wake: Bool = false, cards: [String] = []
   ) -> (noMove: [String], safe: [String]) {
     var evidence = ExporterEvidence(anyOf: machine.table)
     machine.look(name: name).narrow(&evidence, among: machine.table)
     let plan = ProbePlan(
       exporters: evidence.candidates, among: machine.table, asked: machine.set(asked),
-      intentionKnown: intentionKnown, wake: wake)
+      intentionKnown: intentionKnown, ProbeScope(wake: wake, cards: machine.set(cards)))
     return (machine.names(plan.noMove), machine.names(plan.safe))
   }
 
@@ -36,6 +36,32 @@ import Testing
     }
     #expect(plan(machine) == (["dgpu", "igpu"], []))
     #expect(plan(machine, wake: true) == (["asleep", "dgpu", "igpu"], []))
+  }
+
+  /// Opening a card node can take the card from a compositor that just starts: only who names it, or
+  /// would fall back on it, has it opened.
+  @Test func aCardWithoutARenderNodeIsAskedOnlyIfNamed() {
+    var machine = Machine.laptop()
+    machine.add("display", "vkms") { $0.description.render = nil }
+    #expect(plan(machine) == (["dgpu", "igpu"], []))
+    #expect(plan(machine, cards: ["display"]) == (["dgpu", "display", "igpu"], []))
+
+    func cards(_ edit: (inout Hints) -> Void) -> [String] {
+      var hints = Hints()
+      edit(&hints)
+      let scope = ProbeScope(Asker(hints, among: machine.table), among: machine.table)
+      return machine.names(scope.cards)
+    }
+    let display = machine.number("display")
+    #expect(cards { _ in } == [])
+    #expect(cards { $0.targetDevice = display } == ["display"])
+    #expect(cards { $0.primaryDevice = display } == ["display"])
+    #expect(cards { $0.samplingDevice = display } == ["display"])
+
+    var alone = Machine()
+    alone.add("bochs", "bochs-drm") { $0.description.render = nil }
+    let scope = ProbeScope(Asker(Hints(), among: alone.table), among: alone.table)
+    #expect(alone.names(scope.cards) == ["bochs"])
   }
 
   /// Two virtio GPUs: what a foreign import is refused with (ENODEV) tells them apart, and moves nothing.
@@ -121,12 +147,12 @@ import Testing
   @Test func unaskedAreThoseThatCameOrWoke() {
     var machine = Machine.laptop()
     let facts = machine.facts(machine.look(reached: ["dgpu"], wouldMove: ["igpu"]))
-    #expect(ProbePlan.unasked(facts, among: machine.table, wake: false).isEmpty)
+    #expect(ProbePlan.unasked(facts, among: machine.table, ProbeScope()).isEmpty)
     machine.add("egpu", "amdgpu") { $0.importsSeen = nil }
     machine.add("asleep", "nouveau") { $0.description.power = .suspended }
-    let unasked = ProbePlan.unasked(facts, among: machine.table, wake: false)
+    let unasked = ProbePlan.unasked(facts, among: machine.table, ProbeScope())
     #expect(machine.names(unasked) == ["egpu"])
-    let woken = ProbePlan.unasked(facts, among: machine.table, wake: true)
+    let woken = ProbePlan.unasked(facts, among: machine.table, ProbeScope(wake: true))
     #expect(machine.names(woken) == ["asleep", "egpu"])
   }
 }

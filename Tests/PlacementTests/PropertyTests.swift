@@ -141,7 +141,7 @@ import Testing
         let exporters = facts.exporters.candidates
         let plan = ProbePlan(
           exporters: exporters, among: devices, asked: DeviceSet(), intentionKnown: false,
-          wake: false)
+          ProbeScope())
         #expect(plan.all.intersection(devices.awake) == plan.all, "seed \(seed)")
         #expect(plan.noMove.subtracting(devices.honoured).isEmpty, "seed \(seed)")
         for slot in plan.safe {

@@ -82,7 +82,8 @@ class Compositor(unittest.TestCase):
         self.addCleanup(client.close)
         for make in (gpus.udmabuf, lambda: gpus.dumb(gpus.gpu("cirrus"))):
             with make() as buffer:
-                client.place(buffer, fresh=True)
+                for device in gpus.gpus():   # a card node is opened for who names it
+                    client.place(buffer, fresh=True, target_device=device.number)
         for device in gpus.gpus():
             if device.driver == "vgem":   # a driver without KMS has no master to take
                 continue
