@@ -4,8 +4,14 @@ tests, and counts the verdicts.
 A group is a file tests/test_GROUP.py; in the guest tests/runner.py runs it and writes verdicts to
 the share as they come, so that those of a guest that dies are not lost. What a group needs of the
 host, tests/prepare_GROUP makes first, in the parcel.
+
+Groups whose time does not depend on the host's run side by side, one a CPU, each printed when it ends;
+those that are about races follow one by one.
 """
+import concurrent.futures
+import io
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -48,15 +54,36 @@ def groups(parcel, words):
 
 def run(image, parcel, words):
     """Runs the tests; returns the exit status: 0 only if all passed and there were any."""
+    chosen = groups(parcel, words)
+    for group in {group for group, _ in chosen}:   # now, since every guest gets the whole parcel
+        prepare = parcel / f"tests/prepare_{group}"
+        if prepare.exists():
+            subprocess.run([prepare], cwd=parcel, check=True)
+    steady = [one for one in chosen if pace(parcel, one[0]) == "steady"]
+    racing = [one for one in chosen if one not in steady]
     passed = failed = 0
-    for group, word in groups(parcel, words):
-        started = time.monotonic()
-        verdicts = run_group(image, parcel, group, word)
+    for verdicts in (*side_by_side(image, parcel, steady),
+                     *(run_group(image, parcel, *one, sys.stdout.buffer) for one in racing)):
         good = sum(verdicts.values())
         passed, failed = passed + good, failed + len(verdicts) - good
-        print(f"----- {group}: {time.monotonic() - started:.0f} s", flush=True)
     print(f"{passed} passed, {failed} failed")
     return 0 if passed and not failed else 1
+
+
+def side_by_side(image, parcel, chosen):
+    """The verdicts of each group."""
+    def run_one(one):
+        out = io.BytesIO()
+        return run_group(image, parcel, *one, out), out
+
+    if len(chosen) > 1:
+        print(f"guest: {' '.join(name for name, _ in chosen)}: {os.cpu_count()} at a time, each some minutes", flush=True)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for under_way in concurrent.futures.as_completed([pool.submit(run_one, one) for one in chosen]):
+            verdicts, out = under_way.result()
+            sys.stdout.buffer.write(out.getvalue())
+            sys.stdout.flush()
+            yield verdicts
 
 
 def pace(parcel, group):
@@ -66,19 +93,32 @@ def pace(parcel, group):
     return "real" if 'PACE = "real"' in says else "steady"
 
 
-def run_group(image, parcel, group, word):
-    """{test: passed} of one group, each test that was planned included."""
-    prepare = parcel / f"tests/prepare_{group}"
-    if prepare.exists() and subprocess.run([prepare], cwd=parcel).returncode:
-        return could_not_start(group)
+def run_group(image, parcel, group, word, out):
+    """{test: passed} of one group, each test that was planned included; what it says goes to `out`, bytes."""
+    started = time.monotonic()
+
+    def say(text):
+        out.write(f"{text}\n".encode())
+        out.flush()
+
+    verdicts = verdicts_of(image, parcel, group, word, out, say)
+    if not verdicts:
+        say(f"FAIL  {group}: could not start")
+        verdicts = {group: None}
+    say(f"----- {group}: {time.monotonic() - started:.0f} s")
+    return {test: bool(verdict) for test, verdict in verdicts.items()}
+
+
+def verdicts_of(image, parcel, group, word, out, say):
+    """{test: passed, or None if it did not end}; empty if the group could not start."""
     with tempfile.TemporaryDirectory(prefix="primed-share.") as share:
         try:
             command = f"python3 -B /parcel/tests/runner.py {group} {word}"
-            status = vm.run(image, share, command, GROUP_TIMEOUT, parcel, pace(parcel, group))
+            status = vm.run(image, share, command, GROUP_TIMEOUT, parcel, pace(parcel, group), out)
             if status:
-                print(f"the tests' runner ended with {status}", flush=True)
+                say(f"the tests' runner ended with {status}")
         except vm.GuestDied as death:
-            print(f"guest died: {death}", flush=True)
+            say(f"guest died: {death}")
         results = pathlib.Path(share, f"results-{group}")
         lines = results.read_text().splitlines() if results.exists() else []
     verdicts = {}
@@ -86,10 +126,5 @@ def run_group(image, parcel, group, word):
         verdicts.update(json.loads(line))
     for test, verdict in verdicts.items():
         if verdict is None:
-            print(f"FAIL  {test}: did not run to its end", flush=True)
-    return {test: bool(verdict) for test, verdict in verdicts.items()} or could_not_start(group)
-
-
-def could_not_start(group):
-    print(f"FAIL  {group}: could not start", flush=True)
-    return {group: False}
+            say(f"FAIL  {test}: did not run to its end")
+    return verdicts
