@@ -143,6 +143,7 @@ final class Lane {
 
   /// The worker closes the node: closing may block, too.
   deinit {
+    assert(waiting.isEmpty, "jobs that nobody will end")
     worker.submit { [node] in node.close() }
     worker.end()
   }

@@ -73,7 +73,8 @@ final class ProbeWorkers: Prober {
     do throws(Errno) {
       try submit(lane, slot, work: (), { node, _ in .closed(node.close()) }) { [self] end in
         if case .timedOut = end { return done(false) }
-        if lanes[slot] === lane { lanes[slot] = nil }
+        // The device may be back, and asked already.
+        if lanes[slot] === lane && lane.isIdle { lanes[slot] = nil }
         done(true)
       }
     } catch {

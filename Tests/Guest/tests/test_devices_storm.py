@@ -12,7 +12,6 @@ import kernel
 import procs
 from broker import OBJECT_MANAGER
 
-PACE = "real"
 PAIRS = 1000
 IDS = (10, 11, 12, 13)   # tgpu.N that come and go; their minors are used again and again
 
