@@ -146,7 +146,7 @@ final class ProbeWorkers: Prober {
     let end = lane.expire(job)
     if isFirst {
       Log.write(
-        .warning, "\(lane.device.node?.path ?? "?"): no answer after \(probeDeadline) ms",
+        .debug, "\(lane.device.node?.path ?? "?"): no answer after \(probeDeadline) ms",
         [("DEVICE", lane.device.stableID)])
     }
     end?(.timedOut)

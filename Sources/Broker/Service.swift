@@ -7,7 +7,7 @@ internal import Kernel
 internal import Linux
 internal import Placement
 
-package let primedVersion = "0.1.0"
+package let primedVersion = Names.version
 
 final class Service: BrokerService {
   let engine: QueryEngine
@@ -124,7 +124,8 @@ final class Service: BrokerService {
   // MARK: Release
 
   func release(
-    _ device: DeviceNumber, why: String, then: @escaping (Result<OwnedGuard, BusError>) -> Void
+    _ device: DeviceNumber, why: String, for sender: String,
+    then: @escaping (Result<OwnedGuard, BusError>) -> Void
   ) {
     guard let view = engine.device(device), let node = view.description.node else {
       return then(.failure(.unknownDevice(device)))
@@ -137,8 +138,9 @@ final class Service: BrokerService {
       try engine.release(node.number) { [self] closed in
         guard closed else { return then(.failure(.failed(Self.hangs(node)))) }
         Log.write(
-          .notice, "\(node.path) released: \(why)", [("DEVICE", view.description.stableID)])
-        handGuard(node, then)
+          .notice, "\(node.path) released for \(sender): \(why)",
+          [("DEVICE", view.description.stableID), ("SENDER", sender)])
+        handGuard(view.description, node, then)
       }
     } catch {
       then(.failure(busError(error, device)))
@@ -151,12 +153,12 @@ final class Service: BrokerService {
   }
 
   private func handGuard(
-    _ node: Node, _ then: (Result<OwnedGuard, BusError>) -> Void
+    _ device: DeviceDescription, _ node: Node, _ then: (Result<OwnedGuard, BusError>) -> Void
   ) {
     do throws(Errno) {
       let hold = try guards.make(for: node.number) { [self] in
         engine.unrelease(node.number)
-        Log.write(.notice, "\(node.path) is back")
+        Log.write(.notice, "\(node.path) is back", [("DEVICE", device.stableID)])
       }
       then(.success(hold))
     } catch {
@@ -167,11 +169,17 @@ final class Service: BrokerService {
 
   // MARK: Properties
 
+  func stableID(of device: DeviceNumber) -> String {
+    engine.devices.first { $0.description.node?.number == device }?.description.stableID ?? ""
+  }
+
   var version: String { primedVersion }
   var generation: UInt64 { engine.generation }
   var primaryDevice: DeviceNumber { engine.primary?.description.node?.number ?? .none }
   var noMove: NoMove { engine.noMove }
   var statistics: [(name: StaticString, value: UInt64)] {
-    engine.statistics + [("watched-buffers", UInt64(watches.count))]
+    engine.statistics + [
+      ("refused-calls", connection?.refusals ?? 0), ("watched-buffers", UInt64(watches.count)),
+    ]
   }
 }

@@ -11,12 +11,14 @@ private let placeManyLimit = 64
 
 /// Runs a handler's body: a thrown error becomes the call's error reply.
 private func handle(
-  _ error: UnsafeMutablePointer<sd_bus_error>?, _ body: () throws(BusError) -> Void
+  _ call: Message, _ connection: BusConnection, _ error: UnsafeMutablePointer<sd_bus_error>?,
+  _ body: () throws(BusError) -> Void
 ) -> Int32 {
   do throws(BusError) {
     try body()
     return 1
   } catch let failure {
+    connection.noteRefusal(failure, of: call)
     return failure.set(error)
   }
 }
@@ -28,9 +30,8 @@ func primed_bus_place(
   _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
   _ error: UnsafeMutablePointer<sd_bus_error>?
 ) -> Int32 {
-  let call = Message(raw: raw!)
-  return handle(error) { () throws(BusError) in
-    let connection = BusConnection.from(userdata)
+  let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
+  return handle(call, connection, error) { () throws(BusError) in
     let asker = Asker(call, connection)
     let decoded = try call.readPlanes(connection.service.identity(of:))
     let hints = connection.service.completed(try call.readHints(), for: asker.caller)
@@ -118,6 +119,7 @@ extension OwnedMessage {
     complete { m throws(Errno) in
       let explanation = query.hints.explain ? service.explain(query, answer) : nil
       try m.append(answer, explanation)
+      m.log(answer, service)
     }
   }
 
@@ -144,6 +146,18 @@ extension Message {
     _ = failure.set(&error)
     sd_bus_reply_method_error(raw, &error)
     sd_bus_error_free(&error)
+  }
+
+  /// For those who debug: a line an answer, of a reply.
+  fileprivate func log(_ answer: Answer, _ service: any BrokerService) {
+    Log.write(
+      .debug,
+      "told \(destination) of buffer \(answer.buffer.inode): \(answer.device.major):\(answer.device.minor),"
+        + " \(answer.access.word), \(answer.confidence.word)",
+      [
+        ("SENDER", destination), ("BUFFER", "\(answer.buffer.inode)"),
+        ("DEVICE", service.stableID(of: answer.device)),
+      ])
   }
 
   func append(_ answer: Answer, _ explanation: Explanation?) throws(Errno) {
@@ -221,6 +235,7 @@ private final class Gathering {
         case .success(let answer):
           let explanation = query.hints.explain ? service.explain(query, answer) : nil
           try reply.append(answer, explanation)
+          reply.log(answer, service)
         case .failure(let error): try reply.appendFailed(error)
         }
         try reply.close()
@@ -275,9 +290,8 @@ func primed_bus_place_many(
   _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
   _ error: UnsafeMutablePointer<sd_bus_error>?
 ) -> Int32 {
-  let call = Message(raw: raw!)
-  return handle(error) { () throws(BusError) in
-    let connection = BusConnection.from(userdata)
+  let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
+  return handle(call, connection, error) { () throws(BusError) in
     let asker = Asker(call, connection)
     let items = try call.readItems(connection.service, asker.caller)
     guard items.count <= placeManyLimit else {
@@ -287,6 +301,7 @@ func primed_bus_place_many(
     for (index, item) in items.enumerated() {
       switch item {
       case .bad(let error):
+        connection.noteRefusal(error, of: call)
         gathering.put(index, Query(planes: Planes(), hints: Hints()), .failure(error))
       case .query(let query, let decoded):
         if let answer = asker.askNow(query, decoded) {
@@ -296,6 +311,7 @@ func primed_bus_place_many(
         do throws(BusError) {
           try asker.askLater(query, decoded) { gathering.put(index, query, .success($0)) }
         } catch {
+          connection.noteRefusal(error, of: call)
           gathering.put(index, query, .failure(error))
         }
       }
@@ -310,9 +326,8 @@ func primed_bus_set_defaults(
   _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
   _ error: UnsafeMutablePointer<sd_bus_error>?
 ) -> Int32 {
-  let call = Message(raw: raw!)
-  return handle(error) { () throws(BusError) in
-    let connection = BusConnection.from(userdata)
+  let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
+  return handle(call, connection, error) { () throws(BusError) in
     let hints = try call.readHints()
     let caller = Caller(uniqueName: call.sender)
     connection.track(caller, call)
@@ -326,9 +341,8 @@ func primed_bus_release_device(
   _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
   _ error: UnsafeMutablePointer<sd_bus_error>?
 ) -> Int32 {
-  let call = Message(raw: raw!)
-  return handle(error) { () throws(BusError) in
-    let connection = BusConnection.from(userdata)
+  let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
+  return handle(call, connection, error) { () throws(BusError) in
     let device: DeviceNumber
     let why: String
     do {
@@ -341,7 +355,7 @@ func primed_bus_release_device(
         return kept.message.replyError(
           .accessDenied("releasing a device takes root, or the polkit action \(Names.releaseAction)"))
       }
-      connection.service.release(device, why: why) { result in
+      connection.service.release(device, why: why, for: kept.message.senderName) { result in
         switch result {
         case .success(let hold):
           guard let reply = try? OwnedMessage.reply(to: kept.message) else { return }

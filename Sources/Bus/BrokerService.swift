@@ -59,10 +59,14 @@ package protocol BrokerService: AnyObject {
   func unwatch(_ buffer: BufferIdentity, for caller: Caller)
   func explain(_ query: Query, _ answer: Answer) -> Explanation
   func setDefaults(_ hints: Hints, for caller: Caller)
-  /// `then` gets the guard: the device stays released until its last copy is closed.
+  /// `then` gets the guard: the device stays released until its last copy is closed. `sender` is for
+  /// the log.
   func release(
-    _ device: DeviceNumber, why: String, then: @escaping (Result<OwnedGuard, BusError>) -> Void)
+    _ device: DeviceNumber, why: String, for sender: String,
+    then: @escaping (Result<OwnedGuard, BusError>) -> Void)
 
+  /// For the log; empty where there is none.
+  func stableID(of device: DeviceNumber) -> String
   var version: String { get }
   var generation: UInt64 { get }
   var primaryDevice: DeviceNumber { get }

@@ -42,6 +42,9 @@ package final class BusConnection {
   private let bus: OpaquePointer
   private var tracked: [Caller: Tracked] = [:]
   private var authorizing = 0
+  /// Calls refused for their caller's own fault, since the start.
+  package var refusals: UInt64 = 0
+  var refusalPace = RefusalPace()
   /// Called when a tracked caller has left the bus.
   package var onLeft: ((Caller) -> Void)?
   /// Called when the bus has said whose connection a tracked caller is.
@@ -147,6 +150,8 @@ package final class BusConnection {
         onLeft?(caller)
       })
   }
+
+  func user(of caller: Caller) -> Tracked? { tracked[caller] }
 
   // MARK: Authorization
 

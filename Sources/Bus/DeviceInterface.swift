@@ -4,7 +4,7 @@ internal import CBus
 internal import CSystemd
 internal import Glibc
 internal import Linux
-internal import Placement
+package import Placement
 
 /// A device's object on the bus, from `addDevice` until it goes.
 package final class DeviceObject {
@@ -33,6 +33,9 @@ package final class DeviceObject {
     sd_bus_emit_object_removed(bus, path)
     sd_bus_slot_unref(slot)
   }
+
+  /// As it was last told.
+  package var state: DeviceState { properties.state }
 
   /// Tells of the properties that changed.
   package func update(_ new: DeviceProperties) {

@@ -101,6 +101,9 @@ struct Message {
 
   /// The caller's unique name; borrowed.
   var sender: UnsafePointer<CChar>? { sd_bus_message_get_sender(raw) }
+  /// The same for the log, and who a reply goes to.
+  var senderName: String { sender.map { String(cString: $0) } ?? "" }
+  var destination: String { sd_bus_message_get_destination(raw).map { String(cString: $0) } ?? "" }
 }
 
 /// A message of our own: kept until the answer is known, or under construction.

@@ -1,6 +1,8 @@
 // Every name of the D-Bus contract, once. PRODUCT.md and dbus/*.xml say what they mean.
 
 package enum Names {
+  /// primed's own, of the daemon and its tools; the contract's is the bus name's number.
+  package static let version = "0.1.0"
   package static let bus = "org.primed.Broker1"
   package static let path = "/org/primed/Broker1"
   package static let broker = "org.primed.Broker1"

@@ -1,0 +1,62 @@
+// Refused calls in the log: who sends nonsense or too much is named, and can't fill the log with it.
+
+internal import CSystemd
+internal import Linux
+
+/// Decides which refusals become a line. In a window a caller gets one line, and all callers together
+/// a few; what goes unsaid is counted and told with the next line.
+struct RefusalPace {
+  static let window: UInt64 = 60_000
+  static let lines = 5
+
+  private var end: UInt64 = 0
+  private var named: Set<Caller> = []
+  private var unsaid: UInt64 = 0
+
+  /// - Parameter now: milliseconds.
+  /// - Returns: nil: say nothing; else how many were not said before.
+  mutating func note(_ caller: Caller, at now: UInt64) -> UInt64? {
+    if now >= end { (end, named) = (now + Self.window, []) }
+    guard named.count < Self.lines, named.insert(caller).inserted else {
+      unsaid += 1
+      return nil
+    }
+    defer { unsaid = 0 }
+    return unsaid
+  }
+}
+
+extension BusError {
+  /// The caller's own fault. Who names a device that has just gone, or may not release one, is none.
+  var isMisbehaviour: Bool {
+    switch self {
+    case .invalidArgument, .notDmaBuf, .noPlanes, .tooManyPlanes, .limitsExceeded: true
+    case .unknownDevice, .released, .accessDenied, .failed: false
+    }
+  }
+}
+
+extension BusConnection {
+  /// Counts it, and says it in the log once the bus has told whose connection it is.
+  func noteRefusal(_ failure: BusError, of call: Message) {
+    guard failure.isMisbehaviour else { return }
+    refusals += 1
+    let caller = Caller(uniqueName: call.sender)
+    guard let unsaid = refusalPace.note(caller, at: bootMilliseconds()) else { return }
+    let name = call.senderName
+    whenIdentified(caller, call) { uid in
+      let user = uid.map { " of uid \($0)" } ?? ""
+      let others = unsaid == 0 ? "" : " (\(unsaid) more refusals before it went unsaid)"
+      Log.write(
+        .notice, "refused a call from \(name)\(user): \(failure.message)\(others)",
+        [("SENDER", name)] + (uid.map { [("UID", "\($0)")] } ?? []))
+    }
+  }
+
+  /// Calls `then` once the bus has said whose connection the call's sender is; nil: it won't.
+  private func whenIdentified(_ caller: Caller, _ call: Message, _ then: @escaping (UInt32?) -> Void) {
+    track(caller, call)
+    guard let user = user(of: caller) else { return then(nil) }
+    user.whenIdentified(then)
+  }
+}
