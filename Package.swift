@@ -57,7 +57,7 @@ let package = Package(
       "Broker",
       ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux", "CShims"]),
     .executableTarget(
-      name: "primed", dependencies: ["Broker", "Linux"], swiftSettings: settings),
+      name: "primed", dependencies: ["Broker", "Bus", "Linux"], swiftSettings: settings),
     .executableTarget(
       name: "primectl",
       dependencies: [

@@ -1,6 +1,6 @@
 // The daemon's life: put together, announce, run, end.
 
-internal import Bus
+package import Bus
 internal import DRM
 internal import Engine
 internal import Glibc
@@ -11,7 +11,7 @@ internal import Simulation
 internal import Udev
 
 package struct DaemonOptions: Sendable {
-  package var bus = "system"
+  package var bus = BusChoice.system
   /// A scenario file, or the name of a built-in one; nil: this machine.
   package var simulate: String?
   package var cachedBuffers = 16_384
@@ -20,6 +20,26 @@ package struct DaemonOptions: Sendable {
 
 package struct StartError: Error, CustomStringConvertible {
   package var description: String
+
+  fileprivate static func noBus(_ bus: BusChoice, _ error: Errno) -> Self {
+    let mend =
+      switch bus {
+      case .system: "is dbus running?"
+      case .session: "is this a session? dbus-run-session starts one"
+      case .address: "is this its address?"
+      }
+    return Self(description: "no connection to the bus: \(error); \(mend)")
+  }
+
+  fileprivate static func noName(_ error: Errno) -> Self {
+    let mend =
+      switch error.code {
+      case EEXIST: "another primed has it; see: busctl status \(Names.bus)"
+      case EACCES: "the bus lets the user primed own it; see: systemctl start primed"
+      default: "\(error)"
+      }
+    return Self(description: "can't own the bus name \(Names.bus): \(mend)")
+  }
 }
 
 package final class Daemon {
@@ -46,14 +66,10 @@ package final class Daemon {
       time: machine.time, settings: settings)
     service = Service(
       engine: engine, reader: machine.reader, loop: loop, evidence: machine.evidence)
-    guard let choice = BusChoice(options.bus) else {
-      throw StartError(
-        description: "--bus \(options.bus): give `system`, `session` or a D-Bus address")
-    }
     do throws(Errno) {
-      connection = try BusConnection(choice, on: loop, serving: service)
+      connection = try BusConnection(options.bus, on: loop, serving: service)
     } catch {
-      throw StartError(description: "no connection to the bus \(options.bus): \(error)")
+      throw StartError.noBus(options.bus, error)
     }
     service.connection = connection
     connection.onLeft = { [service] in service.left($0) }
@@ -70,9 +86,7 @@ package final class Daemon {
     } catch {
       throw StartError(description: "can't watch the devices: \(error)")
     }
-    do throws(Errno) { try connection.takeName() } catch {
-      throw StartError(description: "can't own the bus name \(Names.bus): \(error)")
-    }
+    do throws(Errno) { try connection.takeName() } catch { throw StartError.noName(error) }
     loop.keepWatchdogFed()
     announce()
     do throws(Errno) { return try loop.run() } catch {
@@ -128,12 +142,24 @@ package final class Daemon {
       } catch {
         Log.write(.err, "can't show \(name) on the bus: \(error)", field)
       }
-    case .changed: break
+    case .changed: logState(of: view, name, field)
     case .removed:
       Log.write(.info, "\(name) is gone", field)
       objects[view.slot] = nil
     }
     if change.kind != .changed { Notify.state(status) }
+  }
+
+  /// A release is told of by who knows for whom it is.
+  private func logState(
+    of view: DeviceView, _ name: String, _ field: [(name: StaticString, value: String)]
+  ) {
+    switch (objects[view.slot]?.state, view.state) {
+    case (.ready, .unresponsive):
+      Log.write(.warning, "\(name) does not answer: primed leaves it alone until it does", field)
+    case (.unresponsive, .ready): Log.write(.notice, "\(name) answers again", field)
+    default: Log.write(.debug, "\(name) changed", field)
+    }
   }
 
   /// Ready means that the name is ours: not before.

@@ -52,7 +52,7 @@ final class Machine {
   private init(simulating name: String, _ loop: EventLoop) throws(StartError) {
     let scenario: Scenario
     do throws(ScenarioError) { scenario = try Scenario(named: name) } catch {
-      throw StartError(description: "--simulate \(name): \(error)")
+      throw StartError(description: "--simulate: \(error)")
     }
     let kernel = SimulatedKernel(scenario)
     let clock = BootClock()

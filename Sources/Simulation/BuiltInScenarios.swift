@@ -87,7 +87,9 @@ extension Scenario {
       return
     }
     guard let text = readScenarioFile(name) else {
-      throw .content(path: name, problem: "no built-in scenario and no file that can be read")
+      throw .content(
+        path: name,
+        problem: "no file that can be read, and none of those built in: `primectl scenario list`")
     }
     try self.init(json: text)
   }

@@ -1,6 +1,7 @@
 // The command line: few options, all checked before anything starts.
 
 import Broker
+import Bus
 import Glibc
 import Linux
 
@@ -60,7 +61,11 @@ private func split(_ argument: String) -> (String, String?) {
 /// nil, or what is wrong with the value.
 private func set(_ option: String, _ value: String, in options: inout DaemonOptions) -> String? {
   switch option {
-  case "--bus": options.bus = value
+  case "--bus":
+    guard let bus = BusChoice(value) else {
+      return "--bus \(value): give system, session or a D-Bus address"
+    }
+    options.bus = bus
   case "--simulate": options.simulate = value
   case "--cache":
     guard let count = Int(value), (64...1_048_576).contains(count) else {
