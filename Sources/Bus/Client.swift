@@ -43,25 +43,40 @@ package struct PlaceReply: Sendable {
 package struct CallError: Error, CustomStringConvertible {
   package var name: String
   package var message: String
+  package var bus: BusChoice
   package var description: String {
     switch name {
     case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner":
-      "primed is not running; start it: systemctl start primed"
+      switch bus {
+      case .system: "primed is not running; start it: systemctl start primed"
+      case .session: "primed is not running on the session bus; start it: primed --bus session"
+      case .address(let address): "primed is not running there; start it: primed --bus \(address)"
+      }
+    case "org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Timeout":
+      "primed did not answer; see: systemctl status primed, journalctl -u primed"
     default: message.isEmpty ? name : message
     }
   }
 }
 
 package final class BrokerClient {
-  private let bus: OpaquePointer
+  let bus: OpaquePointer
+  private let choice: BusChoice
+  /// Called once when an answer is not there after a second.
+  package var onWaiting: (() -> Void)?
 
-  package init(_ choice: BusChoice) throws(Errno) { bus = try openBus(choice) }
+  package init(_ choice: BusChoice) throws(Errno) {
+    self.choice = choice
+    bus = try openBus(choice)
+  }
   deinit { sd_bus_flush_close_unref(bus) }
 
   // MARK: Calls
 
   /// Properties of every device object, in the order of their paths.
-  package func devices() throws -> [[String: BusValue]] {
+  package func devices() throws -> [[String: BusValue]] { try deviceObjects().map(\.properties) }
+
+  package func deviceObjects() throws -> [(path: String, properties: [String: BusValue])] {
     let reply = try call(Names.path, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects") {
       _ throws(Errno) in
     }
@@ -70,17 +85,10 @@ package final class BrokerClient {
     _ = try m.enter("a", "{oa{sa{sv}}}")
     while try m.enter("e", "oa{sa{sv}}") {
       let path = try m.readObjectPath()
-      _ = try m.enter("a", "{sa{sv}}")
-      while try m.enter("e", "sa{sv}") {
-        let interface = try m.readString().map { String(cString: $0) }
-        let properties = try m.readDictionary()
-        if interface == Names.device { found.append((path, properties)) }
-        try m.leave()
-      }
-      try m.leave()
+      if let properties = try m.readInterfaces()[Names.device] { found.append((path, properties)) }
       try m.leave()
     }
-    return found.sorted { $0.path < $1.path }.map(\.properties)
+    return found.sorted { $0.path < $1.path }
   }
 
   package func brokerProperties() throws -> [String: BusValue] {
@@ -118,64 +126,74 @@ package final class BrokerClient {
     return OwnedGuard(try OwnedFD.duplicate(fd))
   }
 
-  // MARK: Signals
-
-  /// Calls `handler` with every signal of the service, for ever.
-  package func monitor(_ handler: @escaping (_ path: String, _ signal: String) -> Void) throws {
-    final class Box {
-      let handler: (String, String) -> Void
-      init(_ handler: @escaping (String, String) -> Void) { self.handler = handler }
-    }
-    let box = Box(handler)
-    try Errno.checkNegative(
-      sd_bus_match_signal(
-        bus, nil, Names.bus, nil, nil, nil,
-        { raw, userdata, _ in
-          let box = Unmanaged<AnyObject>.fromOpaque(userdata!).takeUnretainedValue() as! Box
-          let m = Message(raw: raw!)
-          box.handler(
-            String(cString: sd_bus_message_get_path(m.raw)),
-            String(cString: sd_bus_message_get_member(m.raw)))
-          return 0
-        }, Unmanaged.passUnretained(box as AnyObject).toOpaque()))
-    while true {
-      while try Errno.checkNegative(sd_bus_process(bus, nil)) > 0 {}
-      try Errno.checkNegative(sd_bus_wait(bus, UInt64.max))
-    }
-  }
-
-  private func call(
-    _ path: String, _ interface: String, _ method: String, interactive: Bool = false,
-    _ write: (Message) throws(Errno) -> Void
+  func call(
+    _ path: String, _ interface: String, _ method: String, of name: String = Names.bus,
+    interactive: Bool = false, _ write: (Message) throws(Errno) -> Void
   ) throws -> OwnedMessage {
     var raw: OpaquePointer?
     try Errno.checkNegative(
-      sd_bus_message_new_method_call(bus, &raw, Names.bus, path, interface, method))
+      sd_bus_message_new_method_call(bus, &raw, name, path, interface, method))
     let request = OwnedMessage(taking: raw!)
     try write(request.message)
     if interactive { sd_bus_message_set_allow_interactive_authorization(raw, 1) }
-    var error = sd_bus_error()
-    defer { sd_bus_error_free(&error) }
-    var reply: OpaquePointer?
-    guard sd_bus_call(bus, request.message.raw, interactive ? UInt64.max : 0, &error, &reply) >= 0
-    else {
-      throw CallError(
-        name: error.name.map { String(cString: $0) } ?? "",
-        message: error.message.map { String(cString: $0) } ?? "")
+    return try wait(for: request, timeout: interactive ? UInt64.max : 0)
+  }
+
+  /// As sd_bus_call, but whoever waits is told that it takes long.
+  private func wait(for request: OwnedMessage, timeout: UInt64) throws -> OwnedMessage {
+    final class Reply { var message: OwnedMessage? }
+    let reply = Reply()
+    var slot: OpaquePointer?
+    try Errno.checkNegative(
+      sd_bus_call_async(
+        bus, &slot, request.message.raw,
+        { raw, userdata, _ in
+          let reply = Unmanaged<AnyObject>.fromOpaque(userdata!).takeUnretainedValue() as! Reply
+          reply.message = OwnedMessage(keeping: Message(raw: raw!))
+          return 0
+        }, Unmanaged.passUnretained(reply as AnyObject).toOpaque(), timeout))
+    defer { sd_bus_slot_unref(slot) }
+    var patience: UInt64 = 1_000_000
+    while true {
+      while try Errno.checkNegative(sd_bus_process(bus, nil)) > 0, reply.message == nil {}
+      if let message = reply.message { return try checked(message) }
+      if try Errno.checkNegative(sd_bus_wait(bus, patience)) == 0, patience != UInt64.max {
+        onWaiting?()
+        patience = UInt64.max
+      }
     }
-    return OwnedMessage(taking: reply!)
+  }
+
+  private func checked(_ reply: OwnedMessage) throws -> OwnedMessage {
+    guard let error = sd_bus_message_get_error(reply.message.raw) else { return reply }
+    throw CallError(
+      name: error.pointee.name.map { String(cString: $0) } ?? "",
+      message: error.pointee.message.map { String(cString: $0) } ?? "", bus: choice)
   }
 }
 
 extension Message {
-  fileprivate func readObjectPath() throws(Errno) -> String {
+  func readObjectPath() throws(Errno) -> String {
     var path: UnsafePointer<CChar>?
     try Errno.checkNegative(sd_bus_message_read_basic(raw, CChar(UInt8(ascii: "o")), &path))
     return String(cString: path!)
   }
 
+  /// `a{sa{sv}}`: an object's interfaces.
+  func readInterfaces() throws(Errno) -> [String: [String: BusValue]] {
+    var all: [String: [String: BusValue]] = [:]
+    _ = try enter("a", "{sa{sv}}")
+    while try enter("e", "sa{sv}") {
+      let interface = try readString().map { String(cString: $0) } ?? ""
+      all[interface] = try readDictionary()
+      try leave()
+    }
+    try leave()
+    return all
+  }
+
   /// `a{sv}`; values of types that the contract does not use are left out.
-  fileprivate func readDictionary() throws(Errno) -> [String: BusValue] {
+  func readDictionary() throws(Errno) -> [String: BusValue] {
     var all: [String: BusValue] = [:]
     _ = try enter("a", "{sv}")
     while try enter("e", "sv") {
@@ -222,7 +240,7 @@ extension Message {
     return value
   }
 
-  private func readStrings() throws(Errno) -> [String] {
+  func readStrings() throws(Errno) -> [String] {
     var list: [String] = []
     _ = try enter("a", "s")
     while let word = try readString() { list.append(String(cString: word)) }

@@ -6,23 +6,29 @@ import Simulation
 
 struct DevicesCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "devices", abstract: "List the DRM devices.",
+    commandName: "devices", abstract: "List the DRM devices, or show all that is known of one.",
     discussion: """
       The device marked * is the one that primed takes for a compositor's own where the compositor \
-      does not say which that is.
+      does not say which that is. The properties are explained in org.primed.Broker1(5).
 
-      EXAMPLES:
+      Examples:
         primectl devices
+        primectl devices renderD128
         primectl devices --json | jq '.[].RenderNode'
       """)
 
+  @Argument(help: "One device: node, number, stable id or driver.", completion: devicesCompletion)
+  var device: String?
   @OptionGroup var options: BusOptions
+  @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let devices = try options.connect().deviceInfos()
-    if options.json {
+    let client = try options.connect()
+    let devices = try device.map { [try client.device(named: $0)] } ?? client.deviceInfos()
+    if output.json {
       return print(JSON.array(devices.map { JSON($0.properties) }).text)
     }
+    if device != nil { return show(devices[0]) }
     if devices.isEmpty {
       return print("No DRM device. primed shows one as soon as its driver is there.")
     }
@@ -33,10 +39,20 @@ struct DevicesCommand: ParsableCommand {
 
   private func row(_ d: DeviceInfo) -> [String] {
     [
-      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.name, d.text("Role"),
-      (d.flag("DedicatedMemoryEstimated") ? ">=" : "") + bytes(d.number("DedicatedMemory")),
+      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.name, d.text("Role"), memory(d),
       d.text("Power"), d.text("NoMove"), d.text("State"),
       d.list("Connectors").joined(separator: " "),
     ]
+  }
+
+  private func memory(_ d: DeviceInfo) -> String {
+    (d.flag("DedicatedMemoryEstimated") ? ">=" : "") + bytes(d.number("DedicatedMemory"))
+  }
+
+  private func show(_ device: DeviceInfo) {
+    printTable(
+      device.properties.sorted { $0.key < $1.key }.map { key, value in
+        [key, key == "DedicatedMemory" ? memory(device) : value.words]
+      })
   }
 }

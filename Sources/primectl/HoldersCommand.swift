@@ -9,11 +9,20 @@ import Simulation
 struct HoldersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "holders", abstract: "List the processes that have a device's nodes open.",
-    discussion: "Other users' processes are seen by root only.")
+    discussion: """
+      They keep it from being unbound, unplugged or put to sleep. Other users' processes are seen by \
+      root only.
 
-  @Argument(help: "The device: node, number, stable id or driver.")
+      Examples:
+        sudo primectl holders renderD129
+        sudo primectl holders pci-0000:01:00.0 --json | jq .[].pid
+      """)
+
+  @Argument(
+    help: "The device: node, number, stable id or driver.", completion: devicesCompletion)
   var device: String
   @OptionGroup var options: BusOptions
+  @OptionGroup var output: OutputOptions
 
   private struct Holder {
     var pid: Int
@@ -25,9 +34,10 @@ struct HoldersCommand: ParsableCommand {
     let info = try options.connect().device(named: device)
     let nodes = Set([info.text("RenderNode"), info.text("PrimaryNode")]).subtracting([""])
     let found = holders(of: nodes)
-    if options.json {
+    if output.json {
       return print(JSON.array(found.map(json)).text)
     }
+    if geteuid() != 0 { complain("not root: other users' processes are not seen") }
     if found.isEmpty { return print("Nobody that you may see has \(info.node) open.") }
     printTable(
       [["PID", "NAME", "NODES"]]

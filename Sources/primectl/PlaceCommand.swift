@@ -4,6 +4,7 @@ import ArgumentParser
 import Bus
 import CShims
 import DRM
+import Glibc
 import Linux
 import Placement
 import Simulation
@@ -15,16 +16,21 @@ struct PlaceCommand: ParsableCommand {
       The buffer is one that this command makes and drops again, or one whose DMA-BUF fd it was \
       given by the shell.
 
-      EXAMPLES:
+      Examples:
         primectl place --device renderD129 --memory vram
         primectl place --udmabuf --hint usage=scanout
         primectl place --fd 3 --json 3<&0
-        primectl place --buffer game --bus session    (primed --simulate hybrid-laptop)
+        primed --bus session --simulate hybrid-laptop &
+        primectl place --buffer game --bus session
       """)
 
-  @Option(help: "Make the buffer on this device: node, number, stable id or driver.")
+  @Option(
+    help: "Make the buffer on this device: node, number, stable id or driver.",
+    completion: devicesCompletion)
   var device: String?
-  @Option(help: "Where to make it: vram or system (default: what the device can make).")
+  @Option(
+    help: "Where to make it: vram or system (default: what the device can make).",
+    completion: .list(["vram", "system"]))
   var memory: String?
   @Flag(help: "Make a buffer of system memory that no device exported.")
   var udmabuf = false
@@ -35,9 +41,16 @@ struct PlaceCommand: ParsableCommand {
   @Option(
     help: ArgumentHelp(
       "A hint of the interface, e.g. usage=scanout, primary-device=renderD128, fresh=true.",
-      valueName: "key=value"))
+      valueName: "key=value"), completion: .list(hintKeys.map { $0 + "=" }))
   var hint: [String] = []
   @OptionGroup var options: BusOptions
+  @OptionGroup var output: OutputOptions
+
+  private static let hintKeys = [
+    Names.Hint.samplingDevice, Names.Hint.targetDevice, Names.Hint.primaryDevice, Names.Hint.usage,
+    Names.Hint.format, Names.Hint.modifier, Names.Hint.client, Names.Hint.wake, Names.Hint.fresh,
+    Names.Hint.explain,
+  ]
 
   func validate() throws {
     let sources = [device != nil, udmabuf, !fd.isEmpty, !buffer.isEmpty].filter { $0 }.count
@@ -47,17 +60,29 @@ struct PlaceCommand: ParsableCommand {
     guard memory == nil || (device != nil && ["vram", "system"].contains(memory)) else {
       throw ValidationError("--memory is vram or system, and goes with --device")
     }
+    if let fd = fd.first(where: { fcntl($0, F_GETFD) < 0 }) {
+      throw ValidationError("--fd \(fd) is not open; have the shell open it: primectl place --fd 3 3<&0")
+    }
+    for word in buffer { _ = try planeOfBuffer(word) }
+    // Which devices there are, only primed knows.
+    _ = try parseHints { _ in .none }
   }
 
   func run() throws {
     let client = try options.connect()
     let made = try makeBuffers(client)
-    var hints = try parseHints(client)
+    var hints = try parseHints { try client.device(named: $0).number }
     hints[Names.Hint.explain] = .bool(true)
     let reply = try withExtendedLifetime(made) {
-      try client.place(made.map { $0.fd.rawValue } + fd, hints)
+      do { return try client.place(made.map { $0.fd.rawValue } + fd, hints) } catch let error as CallError
+        where !buffer.isEmpty && error.name == BusError.notDmaBuf(plane: 0).name
+      {
+        throw CleanExit.failure(
+          "primed simulates no machine with a buffer \(buffer.joined(separator: ", "));"
+            + " `primectl scenario show` prints those of a built-in one")
+      }
     }
-    if options.json {
+    if output.json {
       print(json(reply).text)
     } else {
       show(reply, try client.deviceInfos())
@@ -75,18 +100,24 @@ struct PlaceCommand: ParsableCommand {
   private func makeBuffers(_ client: BrokerClient) throws -> [Made] {
     if udmabuf {
       do { return [Made(OwnedFD(try Errno.check(primed_udmabuf_create(4096))))] } catch {
-        throw CleanExit.failure("no udmabuf: \(error); it needs /dev/udmabuf")
+        throw CleanExit.failure(
+          "no udmabuf: \(error); it takes /dev/udmabuf (modprobe udmabuf) and the right to open it")
       }
     }
     if let device { return [Made(try allocate(on: try client.device(named: device)))] }
     return try buffer.map { word in
-      let parts = word.split(separator: ".", maxSplits: 1)
-      let plane = parts.count == 2 ? Int(parts[1]) : 0
-      guard let plane, let id = parts.first else {
-        throw ValidationError("--buffer \(word): give an id, or id.plane")
-      }
-      return Made(try makeBuffer(String(id), plane: plane))
+      let (id, plane) = try planeOfBuffer(word)
+      return Made(try makeBuffer(id, plane: plane))
     }
+  }
+
+  /// `id`, or `id.plane`.
+  private func planeOfBuffer(_ word: String) throws -> (id: String, plane: Int) {
+    let parts = word.split(separator: ".", maxSplits: 1)
+    guard let id = parts.first, let plane = parts.count == 2 ? Int(parts[1]) : 0 else {
+      throw ValidationError("--buffer \(word): give an id, or id.plane")
+    }
+    return (String(id), plane)
   }
 
   /// By the driver's own interface where it is known, else as a dumb buffer of the card node.
@@ -98,7 +129,8 @@ struct PlaceCommand: ParsableCommand {
       description.render = Node(path: info.node, number: info.number)
     } else {
       guard memory == nil else {
-        throw ValidationError("--memory: \(description.driver) has no interface known to primectl")
+        throw CleanExit.failure(
+          "--memory: primectl can't choose it on \(description.driver); leave it out")
       }
       description.primary = Node(path: info.text("PrimaryNode"), number: info.number)
     }
@@ -106,26 +138,34 @@ struct PlaceCommand: ParsableCommand {
     do {
       return try DeviceNode(opening: description).allocate(size: 1 << 20, in: wanted)
     } catch {
-      throw CleanExit.failure("\(info.node): no buffer: \(error)")
+      let simulated = info.text("Bus") == "simulated"
+      throw CleanExit.failure(
+        "can't make a buffer on \(info.node): \(error)"
+          + (simulated ? "; it is simulated: name a buffer of its scenario with --buffer" : ""))
     }
   }
 
   // MARK: Hints
 
-  private func parseHints(_ client: BrokerClient) throws -> [String: BusValue] {
+  /// `number` tells the number of the device that a word names.
+  private func parseHints(
+    _ number: (String) throws -> DeviceNumber
+  ) throws -> [String: BusValue] {
     var hints: [String: BusValue] = [:]
     for word in hint {
       let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
       guard parts.count == 2 else { throw ValidationError("--hint \(word): give key=value") }
-      hints[parts[0]] = try value(of: parts[0], parts[1], client)
+      hints[parts[0]] = try value(of: parts[0], parts[1], number)
     }
     return hints
   }
 
-  private func value(of key: String, _ word: String, _ client: BrokerClient) throws -> BusValue {
+  private func value(
+    of key: String, _ word: String, _ number: (String) throws -> DeviceNumber
+  ) throws -> BusValue {
     switch key {
     case Names.Hint.samplingDevice, Names.Hint.targetDevice, Names.Hint.primaryDevice:
-      return .number(try UInt64(word) ?? client.device(named: word).number.rawValue)
+      return .number(try UInt64(word) ?? number(word).rawValue)
     case Names.Hint.usage: return .strings(word.split(separator: ",").map(String.init))
     case Names.Hint.format where word.utf8.count == 4 && UInt32(word) == nil:
       return .number(word.utf8.reversed().reduce(0) { $0 << 8 | UInt64($1) })
@@ -136,7 +176,8 @@ struct PlaceCommand: ParsableCommand {
     case Names.Hint.wake, Names.Hint.fresh, Names.Hint.explain:
       guard let flag = Bool(word) else { throw ValidationError("--hint \(key): true or false") }
       return .bool(flag)
-    default: return .string(word)
+    default:
+      throw ValidationError("--hint \(key): no such hint; one of \(Self.hintKeys.joined(separator: ", "))")
     }
   }
 

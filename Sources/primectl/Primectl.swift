@@ -1,6 +1,7 @@
 // The command line: the root, which only names its subcommands. Each has a file of its own.
 
 import ArgumentParser
+import Bus
 
 @main
 struct Primectl: ParsableCommand {
@@ -11,12 +12,12 @@ struct Primectl: ParsableCommand {
       Examples:
         primectl devices
         primectl place --device renderD129 --memory vram
-        primectl scenario list
-        primectl scenario run --all
-        primectl scenario show hybrid-laptop > mine.json
-        primectl scenario run --verbose mine.json
+        sudo primectl release renderD129 -- virsh start gaming
+        primectl scenario run --verbose hybrid-laptop
+
+      More are in the help of each subcommand, and in primectl(1).
       """,
-    version: "0.1.0",
+    version: "primectl \(Names.version)",
     subcommands: [
       DevicesCommand.self, PlaceCommand.self, StatusCommand.self, MonitorCommand.self,
       ReleaseCommand.self, HoldersCommand.self, ScenarioCommand.self,

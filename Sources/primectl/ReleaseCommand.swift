@@ -13,12 +13,13 @@ struct ReleaseCommand: ParsableCommand {
       Without a command, until interrupted. Takes root, or the polkit action \
       org.primed.release-device.
 
-      EXAMPLES:
+      Examples:
         primectl release renderD129 -- modprobe -r nvidia-drm
         primectl release pci-0000:01:00.0 -- virsh start gaming
       """)
 
-  @Argument(help: "The device: node, number, stable id or driver.")
+  @Argument(
+    help: "The device: node, number, stable id or driver.", completion: devicesCompletion)
   var device: String
   @Option(help: "Why, for the log.")
   var why = "primectl release"
@@ -43,7 +44,9 @@ struct ReleaseCommand: ParsableCommand {
     defer { for argument in arguments { free(argument) } }
     var pid: pid_t = 0
     let code = posix_spawnp(&pid, program, nil, nil, &arguments, environ)
-    guard code == 0 else { throw CleanExit.failure("\(program): \(Errno(code))") }
+    guard code == 0 else {
+      throw CleanExit.failure("can't run \(program): \(Errno(code)); the device is given back")
+    }
     var status: Int32 = 0
     while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
     // As a shell has it: the exit status, or 128 and the signal.

@@ -1,6 +1,7 @@
 // `primectl scenario`: machines in files, played in-process on a virtual clock.
 
 import ArgumentParser
+import Linux
 import Placement
 import Simulation
 
@@ -8,6 +9,15 @@ struct ScenarioCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "scenario",
     abstract: "Play machines in files, without hardware and without the daemon.",
+    discussion: """
+      Their format is described in primed-scenario(5).
+
+      Examples:
+        primectl scenario list
+        primectl scenario run --all
+        primectl scenario show hybrid-laptop > mine.json
+        primectl scenario run --verbose mine.json
+      """,
     subcommands: [Run.self, List.self, Show.self])
 }
 
@@ -18,14 +28,25 @@ extension ScenarioCommand {
       discussion: """
         Each is a file, or the name of one that is built in. Prints a line a scenario, what did not \
         hold and what came instead. Exits 0 only if all of them hold.
+
+        Examples:
+          primectl scenario run --all
+          primectl scenario run --verbose hybrid-laptop
+          primectl scenario run --json mine.json | jq '.[].failures'
         """)
 
-    @Argument(help: ArgumentHelp("Files or names.", valueName: "file|name"))
+    @Argument(
+      help: ArgumentHelp("Files or names.", valueName: "file|name"),
+      completion: .custom { _, _, _ in
+        Scenario.builtInNames + namesIn(".").filter { $0.hasSuffix(".json") }
+      })
     var scenarios: [String] = []
     @Flag(help: "All that are built in.")
     var all = false
     @Flag(name: .shortAndLong, help: "Print every answer and its reason.")
     var verbose = false
+    @Flag(help: "Print a JSON array of objects: name, title, answers, failures, error.")
+    var json = false
 
     func validate() throws {
       guard all || !scenarios.isEmpty else {
@@ -34,33 +55,69 @@ extension ScenarioCommand {
     }
 
     func run() throws {
-      let names = (all ? Scenario.builtInNames : []) + scenarios
-      let passed = names.count { play($0) }
-      print("\(passed) passed, \(names.count - passed) failed")
-      if passed < names.count { throw ExitCode.failure }
+      let played = ((all ? Scenario.builtInNames : []) + scenarios).map(Played.init)
+      if json {
+        print(JSON.array(played.map(\.json)).text)
+      } else {
+        for one in played { one.show(answers: verbose) }
+        let passed = played.count { $0.passed }
+        print("\(passed) passed, \(played.count - passed) failed")
+      }
+      guard played.allSatisfy(\.passed) else { throw ExitCode.failure }
+    }
+  }
+
+  /// A scenario that was played, or could not be.
+  private struct Played {
+    let name: String
+    var title: String?
+    var answers: [String] = []
+    var failures: [ScenarioFailure] = []
+    var error: String?
+    var passed: Bool { failures.isEmpty && error == nil }
+
+    init(_ name: String) {
+      self.name = name
+      do throws(ScenarioError) {
+        let scenario = try Scenario(named: name)
+        let player = ScenarioPlayer(scenario)
+        var answers: [String] = []
+        player.onAnswer = { answers.append($0.words(in: scenario)) }
+        failures = player.play()
+        (title, self.answers) = (scenario.name, answers)
+      } catch { self.error = "\(error)" }
     }
 
-    private func play(_ name: String) -> Bool {
-      let scenario: Scenario
-      do throws(ScenarioError) {
-        scenario = try Scenario(named: name)
-      } catch {
-        print("failed \(name)\n  \(error)")
-        return false
-      }
-      let player = ScenarioPlayer(scenario)
-      var answers: [String] = []
-      if verbose { player.onAnswer = { answers.append($0.words(in: scenario)) } }
-      let failures = player.play()
-      print("\(failures.isEmpty ? "passed" : "failed") \(name): \(scenario.name)")
-      for line in answers + failures.map(\.description) { print("  \(line)") }
-      return failures.isEmpty
+    func show(answers shown: Bool) {
+      print("\(passed ? "passed" : "failed") \(name)\(title.map { ": \($0)" } ?? "")")
+      let lines = (shown ? answers : []) + failures.map(\.description) + (error.map { [$0] } ?? [])
+      for line in lines { print("  \(line)") }
+    }
+
+    var json: JSON {
+      .object([
+        ("name", .string(name)), ("title", title.map(JSON.string) ?? .null),
+        ("passed", .bool(passed)), ("answers", .array(answers.map(JSON.string))),
+        ("failures", .array(failures.map(json))), ("error", error.map(JSON.string) ?? .null),
+      ])
+    }
+
+    private func json(_ failure: ScenarioFailure) -> JSON {
+      .object([
+        ("path", .string(failure.path)), ("expected", .string(failure.expected)),
+        ("got", .string(failure.got)), ("reason", .string(failure.reason)),
+      ])
     }
   }
 
   struct List: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Name the scenarios that are built in.")
+      abstract: "Name the scenarios that are built in.",
+      discussion: """
+        Examples:
+          primectl scenario list
+          primectl scenario list --json | jq '.[] | {name, source}'
+        """)
 
     @Flag(help: "As a JSON array of objects: name, title, about, source.")
     var json = false
@@ -91,14 +148,20 @@ extension ScenarioCommand {
 
   struct Show: ParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Print the file of a scenario that is built in.")
+      abstract: "Print the file of a scenario that is built in.",
+      discussion: """
+        Examples:
+          primectl scenario show hybrid-laptop > mine.json
+          primectl scenario show egpu-pulled | jq .buffers
+        """)
 
-    @Argument(help: "Its name.")
+    @Argument(help: "Its name.", completion: .custom { _, _, _ in Scenario.builtInNames })
     var name: String
 
     func run() throws {
       guard let text = Scenario.builtInText(name) else {
-        throw ValidationError("No built-in scenario is called \(name); see primectl scenario list.")
+        throw CleanExit.failure(
+          "\(name): no built-in scenario; `primectl scenario list` names them")
       }
       print(String(decoding: text, as: UTF8.self), terminator: "")
     }

@@ -8,19 +8,50 @@ import Placement
 import Simulation
 
 struct BusOptions: ParsableArguments {
-  @Option(help: "The bus: system, session, or a D-Bus address.")
+  @Option(
+    help: "The bus: system, session, or a D-Bus address.", completion: .list(["system", "session"]))
   var bus = "system"
 
-  @Flag(help: "Print JSON, for programs.")
-  var json = false
-
-  func connect() throws -> BrokerClient {
-    guard let choice = BusChoice(bus) else {
+  func validate() throws {
+    guard BusChoice(bus) != nil else {
       throw ValidationError("--bus \(bus): give system, session or a D-Bus address")
     }
-    do { return try BrokerClient(choice) } catch {
-      throw CleanExit.failure("can't reach the bus \(bus): \(error)")
+  }
+
+  func connect() throws -> BrokerClient {
+    do {
+      let client = try BrokerClient(BusChoice(bus)!)
+      client.onWaiting = { complain("waiting for primed's answer ...") }
+      return client
+    } catch {
+      let mend =
+        switch bus {
+        case "system": "does the system bus run here? For another one give --bus"
+        case "session": "is this a session? dbus-run-session starts one"
+        default: "is this its address?"
+        }
+      throw CleanExit.failure("can't reach the bus \(bus): \(error); \(mend)")
     }
+  }
+}
+
+struct OutputOptions: ParsableArguments {
+  @Flag(help: "Print JSON, for programs.")
+  var json = false
+}
+
+/// A line beside the output.
+func complain(_ line: String) {
+  let line = "primectl: \(line)\n"
+  _ = write(STDERR_FILENO, line, line.utf8.count)
+}
+
+/// The names that `BrokerClient.device(named:)` takes, of the devices on the system bus.
+let devicesCompletion = CompletionKind.custom { _, _, _ in
+  let devices = (try? BrokerClient(.system).deviceInfos()) ?? []
+  return devices.flatMap { info in
+    [info.text("RenderNode"), info.text("PrimaryNode")].filter { !$0.isEmpty }
+      .map { String($0.drop { $0 != "/" }.split(separator: "/").last ?? "") }
   }
 }
 
@@ -72,13 +103,18 @@ extension BrokerClient {
   func device(named word: String) throws -> DeviceInfo {
     let found = try deviceInfos().filter { $0.isNamed(word) }
     guard found.count < 2 else {
-      let choices = found.map(\.node).joined(separator: ", ")
-      throw ValidationError("\(word) names \(found.count) devices; say which: \(choices)")
+      throw CleanExit.failure("\(word) names \(found.count) devices; say which: \(list(found))")
     }
     guard let device = found.first else {
-      throw ValidationError("\(word): no such device; see `primectl devices`")
+      let all = try deviceInfos()
+      let choices = all.isEmpty ? "there is none" : "there are: \(list(all))"
+      throw CleanExit.failure("\(word): no such device; \(choices)")
     }
     return device
+  }
+
+  private func list(_ devices: [DeviceInfo]) -> String {
+    devices.map { "\($0.node) (\($0.name))" }.joined(separator: ", ")
   }
 }
 
@@ -92,6 +128,18 @@ extension JSON {
 }
 
 extension BusValue {
+  /// For people; a list's items are separated by spaces.
+  var words: String {
+    switch self {
+    case .string(let text): text.isEmpty ? "-" : text
+    case .strings(let list): list.isEmpty ? "-" : list.joined(separator: " ")
+    case .number(let number): "\(number)"
+    case .bool(let flag): flag ? "yes" : "no"
+    case .lines(let lines): "\(lines.count)"
+    case .counters(let counters): "\(counters.count)"
+    }
+  }
+
   var json: JSON {
     switch self {
     case .string(let text): .string(text)

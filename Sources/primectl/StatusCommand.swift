@@ -2,33 +2,39 @@
 
 import ArgumentParser
 import Bus
+import Placement
 import Simulation
 
 struct StatusCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "status", abstract: "Show what primed knows, and from what.")
+    commandName: "status", abstract: "Show what primed knows, and from what.",
+    discussion: """
+      The counters are explained in org.primed.Broker1(5), Statistics.
+
+      Examples:
+        primectl status
+        primectl status --json | jq .Statistics.hits
+      """)
 
   @OptionGroup var options: BusOptions
+  @OptionGroup var output: OutputOptions
 
   func run() throws {
-    let properties = try options.connect().brokerProperties()
-    if options.json { return print(JSON(properties).text) }
-    var rows: [[String]] = []
-    for key in ["Version", "NoMove", "Evidence", "Generation"] {
-      rows.append([key, words(properties[key])])
-    }
-    if case .counters(let counters) = properties["Statistics"] {
-      rows += counters.map { ["  " + $0.name, "\($0.value)"] }
-    }
-    printTable(rows)
+    let client = try options.connect()
+    let properties = try client.brokerProperties()
+    if output.json { return print(JSON(properties).text) }
+    let devices = try client.deviceInfos()
+    let primary = devices.first { $0.flag("Primary") }
+    printTable(
+      [
+        ["Version", properties["Version"]?.words ?? "-"], ["Devices", "\(devices.count)"],
+        ["PrimaryDevice", primary.map { "\($0.node) (\($0.name))" } ?? "none"],
+      ] + ["NoMove", "Evidence", "Generation"].map { [$0, properties[$0]?.words ?? "-"] }
+        + counters(properties["Statistics"]))
   }
 
-  private func words(_ value: BusValue?) -> String {
-    switch value {
-    case .string(let text): text
-    case .strings(let list): list.joined(separator: ", ")
-    case .number(let number): "\(number)"
-    default: "-"
-    }
+  private func counters(_ value: BusValue?) -> [[String]] {
+    guard case .counters(let counters) = value else { return [] }
+    return [["Statistics", ""]] + counters.map { ["  " + $0.name, "\($0.value)"] }
   }
 }
