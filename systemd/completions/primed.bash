@@ -6,8 +6,9 @@ _primed() {
     --log-level)
       COMPREPLY=($(compgen -W 'emerg alert crit err warning notice info debug' -- "$word")) ;;
     --simulate)
-      compopt -o filenames
-      COMPREPLY=($(compgen -f -X '!*.json' -- "$word") $(compgen -d -- "$word")) ;;
+      compopt -o filenames 2>/dev/null
+      COMPREPLY=($(compgen -W "$(primectl scenario list 2>/dev/null | cut -d' ' -f1)" -- "$word")
+        $(compgen -f -X '!*.json' -- "$word") $(compgen -d -- "$word")) ;;
     --cache) COMPREPLY=() ;;
     *)
       COMPREPLY=($(compgen -W '--bus --simulate --log-level --cache --help --version' -- "$word")) ;;
