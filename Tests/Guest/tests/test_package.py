@@ -27,14 +27,26 @@ class Package(unittest.TestCase):
         self.check_installed(before, first)
         self.check_upgrade(later)
         self.check_upgrade_when_disabled(later)
+        self.check_removed()
         self.dpkg("--purge", "primed")
         self.assertEqual(tree(), before)
         self.assertEqual(accounts(), accounts_before)
         self.assertEqual(broker.command("systemctl", "list-units", "--all", "--no-legend", UNIT), "")
 
+    def check_removed(self):
+        """Nothing of it is left to run; that it was disabled is remembered until the purge."""
+        self.dpkg("-i", next(PACKAGES.glob("later/*.deb")))
+        broker.command("systemctl", "start", UNIT)
+        self.dpkg("--remove", "primed")
+        self.assertEqual(state()[1], "inactive")
+        self.assertEqual(subprocess.run(["pgrep", "-x", "primed"]).returncode, 1)
+        self.assertFalse(pathlib.Path("/usr/bin/primed").exists())
+
     def check_installed(self, before, package):
         self.assertEqual(state(), ("enabled", "active"))
         self.assertEqual(broker.command("dpkg", "--verify", "primed"), "")
+        # No settings: none to ask an administrator about at an upgrade.
+        self.assertEqual(broker.command("dpkg-query", "-W", "-f", "${Conffiles}", "primed"), "")
         mine = {path: status for path, status in tree().items() if path not in before}
         for path in ("bin/primed", "bin/primectl", "share/man/man8/primed.8.gz", "share/man/man1/primectl.1.gz",
                      "share/man/man5/org.primed.Broker1.5.gz"):

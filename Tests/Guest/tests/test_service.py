@@ -1,4 +1,5 @@
 """primed as a system service: its sandbox, how it starts, stops and fails, and who may do what."""
+import json
 import os
 import pathlib
 import signal
@@ -66,6 +67,12 @@ class Sandbox(unittest.TestCase):
 
     def test_exposure(self):
         broker.command("systemd-analyze", "security", "--no-pager", f"--threshold={EXPOSURE}", UNIT)
+
+    def test_unit_is_understood(self):
+        self.assertEqual(broker.command("systemd-analyze", "verify", "--man=no", UNIT), "")
+
+    def test_bus_is_there_first(self):
+        self.assertLessEqual({"dbus.socket"}, set(show("After")["After"].split()) & set(show("Requires")["Requires"].split()))
 
     def test_user_without_privileges(self):
         status = self.status()
@@ -175,26 +182,117 @@ class Life(unittest.TestCase):
         gpus.tgpu_parameter("remove", 7)
         until(lambda: count() == f"{here} DRM devices")
 
-    def test_log_level(self):
-        def level(*words):
-            return broker.command("systemctl", "service-log-level", UNIT, *words).strip()
-        self.assertEqual(level(), "info")
-        level("debug")
-        self.assertEqual(level(), "debug")
-        level("info")
+
+class Journal(unittest.TestCase):
+    """What primed logs, with the fields that an administrator can ask for."""
+
+    def setUp(self):
+        broker.command("systemctl", "reset-failed", UNIT)
+        broker.restart()
+        self.client = broker.Broker()
+        self.client.generation()
+        self.seen = len(self.all())
+
+    def all(self):
+        broker.command("journalctl", "--sync")
+        lines = broker.command("journalctl", "-b", "-q", "-o", "json", "--all", f"_PID={broker.pid()}").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def new(self, text=""):
+        """Lines since the test began, with `text`."""
+        self.client.generation()
+        return [line for line in self.all()[self.seen:] if text in line["MESSAGE"]]
+
+    def fields(self, line, *names):
+        return tuple(line.get(f"PRIMED_{name}") for name in names)
+
+    def test_a_line_a_device_change(self):
+        changes = broker.Signals(self.client, "InterfacesRemoved", broker.OBJECT_MANAGER)
+        gpus.tgpu_parameter("add", 7)
+        gpus.tgpu_parameter("remove", 7)
+        changes.wait(lambda path, interfaces: True)
+        lines = self.new()
+        self.assertEqual([self.fields(line, "DEVICE") for line in lines], [("platform-tgpu.7",)] * 2)
+        self.assertIn("is there: tgpu", lines[0]["MESSAGE"])
+        self.assertIn("is gone", lines[1]["MESSAGE"])
+        self.assertEqual({(line["PRIORITY"], line["SYSLOG_IDENTIFIER"]) for line in lines}, {("6", "primed")})
 
     def test_no_line_per_query(self):
         with gpus.udmabuf() as buffer:
-            client = broker.Broker()
-            client.place(buffer)
-            before = self.lines()
             for _ in range(100):
-                client.place(buffer, fresh=True)
-            self.assertEqual(self.lines(), before)
+                self.client.place(buffer, fresh=True)
+        self.assertEqual(self.new(), [])
 
-    def lines(self):
-        broker.command("journalctl", "--sync")
-        return broker.command("journalctl", "-b", "-q", "-o", "cat", f"_PID={broker.pid()}").count("\n")
+    def test_a_line_per_query_for_those_who_debug(self):
+        broker.command("systemctl", "service-log-level", UNIT, "debug")
+        with gpus.udmabuf() as buffer:
+            answer = self.client.place(buffer)
+        line, = self.new("told ")
+        chosen = next(one for one in self.client.devices().values()
+                      if answer.device in (one["RenderDevice"], one["PrimaryDevice"]))
+        self.assertEqual(self.fields(line, "SENDER", "BUFFER", "DEVICE"),
+                         (self.client.bus.get_unique_name(), str(answer.buffer), str(chosen["StableId"])))
+
+    def test_a_release_names_who_and_why(self):
+        tgpu = gpus.gpu("tgpu")
+        fd = self.client._call(broker.NAME, "ReleaseDevice", "ts", dbus.UInt64(tgpu.number), "to test")
+        back = self.client.signals("PropertiesChanged", broker.PROPERTIES)
+        os.close(fd.take())
+        back.wait(lambda interface, changed, gone: changed.get("State") == "ready")
+        released, back = self.new()
+        self.assertIn("to test", released["MESSAGE"])
+        self.assertEqual(self.fields(released, "DEVICE", "SENDER"),
+                         (str(self.client.device(tgpu)["StableId"]), self.client.bus.get_unique_name()))
+        self.assertEqual(self.fields(back, "DEVICE"), self.fields(released, "DEVICE"))
+
+    def test_nonsense_cannot_fill_it(self):
+        with open("/etc/hostname") as file:
+            for _ in range(12):
+                client = broker.Broker()
+                for _ in range(20):
+                    with self.assertRaises(dbus.DBusException):
+                        client.place(file.fileno())
+                client.close()
+        lines = self.new("refused a call")
+        self.assertIn(len(lines), range(1, 6))
+        self.assertEqual({self.fields(line, "UID") for line in lines}, {("0",)})
+        self.assertEqual(len({self.fields(line, "SENDER") for line in lines}), len(lines))
+        self.assertEqual(int(self.client.property("Statistics")["refused-calls"]), 12 * 20)
+
+
+class LogControl(unittest.TestCase):
+    """org.freedesktop.LogControl1, as systemctl uses it."""
+
+    def setUp(self):
+        broker.start()
+
+    def control(self, what, *words):
+        return broker.command("systemctl", f"service-log-{what}", UNIT, *words).strip()
+
+    def test_level(self):
+        self.addCleanup(self.control, "level", "info")
+        self.assertEqual(self.control("level"), "info")
+        for level in ("debug", "warning", "emerg", "info"):
+            self.control("level", level)
+            self.assertEqual(self.control("level"), level)
+
+    def test_target(self):
+        self.addCleanup(self.control, "target", "journal")
+        self.assertEqual(self.control("target"), "journal")
+        self.control("target", "console")
+        self.assertEqual(self.control("target"), "console")
+
+    def test_what_it_does_not_know(self):
+        for what, word, mend in (("level", "loud", "emerg to debug"), ("target", "printer", "journal or console")):
+            done = subprocess.run(["systemctl", f"service-log-{what}", UNIT, word], stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(mend, done.stdout)
+
+    def test_identifier(self):
+        told = broker.command("busctl", "get-property", broker.NAME, "/org/freedesktop/LogControl1",
+                              "org.freedesktop.LogControl1", "SyslogIdentifier")
+        self.assertEqual(told, 's "primed"\n')
 
 
 class Reload(unittest.TestCase):
