@@ -3,7 +3,7 @@ import subprocess
 import unittest
 
 import broker
-from footprint import accounts, state, tree
+from footprint import UNIT, accounts, state, tree
 
 
 def setUpModule():
@@ -17,6 +17,10 @@ class Install(unittest.TestCase):
         self.assertEqual(state(), ("enabled", "active"))
         self.assertIn("primed", accounts())
         broker.install()   # again, over itself
+        self.assertEqual(state(), ("enabled", "active"))
+        broker.command("systemctl", "disable", "--now", UNIT)
+        broker.install()
+        self.assertEqual(state(), ("disabled", "inactive"))
         broker.command("/parcel/systemd/uninstall")
         self.assertEqual(tree(), before)
         self.assertEqual(accounts(), accounts_before)

@@ -145,6 +145,16 @@ class Life(unittest.TestCase):
         self.assertEqual(show("ActiveState", "Result", "ExecMainStatus"),
                          {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"})
 
+    def test_stop_while_a_driver_hangs(self):
+        gpu = gpus.gpu("tgpu")
+        self.addCleanup(gpu.attribute, "import_delay_ms", 0)
+        gpu.attribute("import_delay_ms", 600_000)
+        client = broker.Broker()
+        with gpus.udmabuf() as buffer:
+            client.place(buffer)
+        self.assertEqual(client.device(gpu)["State"], "unresponsive")
+        self.test_stop()
+
     def test_a_call_starts_it_in_its_sandbox(self):
         broker.command("systemctl", "stop", UNIT)
         broker.Broker().generation()
@@ -207,10 +217,10 @@ class Journal(unittest.TestCase):
         return tuple(line.get(f"PRIMED_{name}") for name in names)
 
     def test_a_line_a_device_change(self):
-        changes = broker.Signals(self.client, "InterfacesRemoved", broker.OBJECT_MANAGER)
-        gpus.tgpu_parameter("add", 7)
-        gpus.tgpu_parameter("remove", 7)
-        changes.wait(lambda path, interfaces: True)
+        for change, signal in (("add", "InterfacesAdded"), ("remove", "InterfacesRemoved")):
+            signals = broker.Signals(self.client, signal, broker.OBJECT_MANAGER)
+            gpus.tgpu_parameter(change, 7)
+            signals.wait(lambda path, interfaces: True)
         lines = self.new()
         self.assertEqual([self.fields(line, "DEVICE") for line in lines], [("platform-tgpu.7",)] * 2)
         self.assertIn("is there: tgpu", lines[0]["MESSAGE"])
