@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 {
 	sd_bus *bus = NULL;
 	char name[64];
-	int fd;
+	int fd, r;
 
 	if (argc != 4 || sd_bus_new(&bus) < 0 || sd_bus_set_address(bus, argv[1]) < 0 ||
 	    sd_bus_set_bus_client(bus, 1) < 0 || sd_bus_negotiate_fds(bus, 1) < 0 || sd_bus_start(bus) < 0)
@@ -35,9 +35,11 @@ int main(int argc, char **argv)
 	fd = memfd_create(name, MFD_CLOEXEC);
 	if (fd < 0 || place(bus, &fd, 1, 0, argv[3]) < 0)
 		return 1;
-	while (!answered)
-		if (sd_bus_process(bus, NULL) < 0 || sd_bus_wait(bus, UINT64_MAX) < 0)
+	while (!answered) {
+		r = sd_bus_process(bus, NULL);
+		if (r < 0 || (r == 0 && sd_bus_wait(bus, UINT64_MAX) < 0))
 			return 1;
+	}
 	sd_bus_flush_close_unref(bus);
 	return 0;
 }

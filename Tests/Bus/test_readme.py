@@ -3,7 +3,7 @@ import pathlib
 import re
 import subprocess
 
-from harness import DGPU, IGPU, PROJECT, BusTest
+from harness import DGPU, IGPU, PATIENCE, PROJECT, BusTest
 
 
 class Readme(BusTest):
@@ -19,7 +19,7 @@ class Readme(BusTest):
                     f"-I{self.folder}", "-o", f"{self.folder}/readme", PROJECT / "Tests/Bus/readme.c", *flags)
 
     def output(self, *words):
-        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout
 
