@@ -156,7 +156,7 @@ final class ProbeWorkers: Prober {
   private func endAll(_ lane: Lane) {
     lane.idle = nil
     let ends = lane.abandonAll()
-    if !ends.isEmpty { loop.soon { ends.forEach { $0(.gone) } } }
+    if !ends.isEmpty { loop.soon { for end in ends { end(.gone) } } }
   }
 
   /// The node of a device that fell asleep sooner than it said stays open until it is awake again:

@@ -138,13 +138,18 @@ final class Service: BrokerService {
       try engine.release(node.number) { [self] closed in
         guard closed else { return then(.failure(.failed(Self.hangs(node)))) }
         Log.write(
-          .notice, "\(node.path) released for \(sender): \(why)",
+          .notice, "\(node.path) released for \(sender): \(Self.oneLine(why))",
           [("DEVICE", view.description.stableID), ("SENDER", sender)])
         handGuard(view.description, node, then)
       }
     } catch {
       then(.failure(busError(error, device)))
     }
+  }
+
+  /// A caller's words for the log, where they must not look like a line of ours.
+  private static func oneLine(_ words: String) -> String {
+    String(words.prefix(200).map { $0.isNewline ? " " : $0 })
   }
 
   private static func hangs(_ node: Node) -> String {

@@ -1,4 +1,6 @@
 // org.primed.Broker1.Device: one object a device.
+// The handlers have the names that the C header declares.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 internal import CBus
 internal import CSystemd

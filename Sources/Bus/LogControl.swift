@@ -1,4 +1,6 @@
 // org.freedesktop.LogControl1, as `systemctl log-level` and `systemctl log-target` use it.
+// The handlers have the names that the C header declares.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase
 
 internal import CBus
 internal import CSystemd

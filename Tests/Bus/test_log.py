@@ -35,7 +35,7 @@ class Log(BusTest):
         self.client.place("warm-up", fresh=True)
 
     def test_a_release_names_who_and_why(self):
-        guard = self.client.release(DGPU, "for VFIO")
+        guard = self.client.release(DGPU, "for\nVFIO")
         name = self.client.bus.get_unique_name()
         self.assertEqual(len(self.lines(f"/dev/dri/renderD129 released for {name}: for VFIO")), 1)
         os.close(guard)

@@ -61,6 +61,18 @@ class Primectl(Asking):
         self.daemon.read_log(until="is back")
         self.assertEqual(self.json("devices", "amdgpu")[0]["State"], "ready")
 
+    def test_the_shell_completes_devices(self):
+        """bash's function, as the shell calls it; the system bus is the test's."""
+        script = ("source <(primectl --generate-completion-script bash)\n"
+                  "words='primectl devices render'\n"
+                  "COMP_WORDS=($words) COMP_CWORD=2 COMP_LINE=$words COMP_POINT=${#words}\n"
+                  "$(complete -p primectl | sed -E 's/.* -F ([^ ]+) .*/\\1/') primectl render devices\n"
+                  "printf '%s\\n' \"${COMPREPLY[@]}\"")
+        path = f"{harness.primed.parent}:{os.environ['PATH']}"
+        done = subprocess.run(["bash", "--norc", "-c", script], text=True, stdout=subprocess.PIPE, timeout=PATIENCE,
+                              env={**os.environ, "PATH": path, "DBUS_SYSTEM_BUS_ADDRESS": self.bus.address})
+        self.assertEqual(sorted(done.stdout.split()), ["renderD128", "renderD129"])
+
     def test_holders(self):
         self.assertEqual(self.json("holders", "amdgpu"), [])
 

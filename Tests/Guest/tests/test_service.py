@@ -156,6 +156,16 @@ class Life(unittest.TestCase):
         self.assertEqual(client.device(gpu)["State"], "unresponsive")
         self.test_stop()
 
+    def test_a_wrong_option_is_said_once(self):
+        self.addCleanup(broker.command, "systemctl", "reset-failed", UNIT)
+        self.drop_in("[Service]\nExecStart=\nExecStart=/usr/local/bin/primed --cache 5\n")
+        self.assertNotEqual(subprocess.run(["systemctl", "restart", UNIT], stderr=subprocess.DEVNULL).returncode, 0)
+        self.assertEqual(show("ActiveState", "ExecMainStatus", "NRestarts"),
+                         {"ActiveState": "failed", "ExecMainStatus": "2", "NRestarts": "0"})
+        broker.command("journalctl", "--sync")
+        said = broker.command("journalctl", "-b", "-t", "primed", "-q", "-o", "cat", "-n", "1")
+        self.assertEqual(said, "--cache 5: give a number from 64 to 1048576; see primed --help\n")
+
     def test_a_call_starts_it_in_its_sandbox(self):
         broker.command("systemctl", "stop", UNIT)
         broker.Broker().generation()
