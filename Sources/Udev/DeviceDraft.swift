@@ -41,13 +41,36 @@ struct DeviceDraft {
     }
     if let path = node.property("ID_PATH") { draft.stableID = path }
     if let seat = node.property("ID_SEAT") { draft.seat = seat }
-    if node.property("PRIMED_PRIMARY") == "1" || node.has(tag: "mutter-device-preferred-primary") {
+    if isSet("PRIMED_PRIMARY", on: node) || node.has(tag: "mutter-device-preferred-primary") {
       draft.preferredPrimary = true
     }
-    if node.property("PRIMED_IGNORE") == "1" || node.has(tag: "mutter-device-ignore") {
+    if isSet("PRIMED_IGNORE", on: node) || node.has(tag: "mutter-device-ignore") {
       draft.ignored = true
     }
-    declaredRole = node.property("PRIMED_ROLE").flatMap(Self.role) ?? declaredRole
+    if let word = node.property("PRIMED_ROLE") {
+      let role = Self.role(named: word)
+      if role == nil { complain("PRIMED_ROLE=\(word)", of: node, "\(Role.allCases)") }
+      declaredRole = role ?? declaredRole
+    }
+  }
+
+  // MARK: An administrator's settings
+
+  private func isSet(_ property: String, on node: UdevDevice) -> Bool {
+    switch node.property(property) {
+    case "1": return true
+    case "0", nil: return false
+    case .some(let word):
+      complain("\(property)=\(word)", of: node, "0 or 1")
+      return false
+    }
+  }
+
+  /// Whatever is not understood changes nothing, and is not passed over in silence.
+  private func complain(_ setting: String, of node: UdevDevice, _ choices: String) {
+    Log.write(
+      .warning, "udev says \(setting) of \(node.name), which means nothing: give \(choices)",
+      [("DEVICE", draft.stableID)])
   }
 
   /// nil without a node. What has only an accelerator's node can export buffers that look like a DRM
