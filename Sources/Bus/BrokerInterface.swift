@@ -121,7 +121,7 @@ extension OwnedMessage {
     complete { m throws(Errno) in
       let explanation = query.hints.explain ? service.explain(query, answer) : nil
       try m.append(answer, explanation)
-      m.log(answer, service)
+      if Log.writes(.debug) { m.log(answer, service) }
     }
   }
 
@@ -237,7 +237,7 @@ private final class Gathering {
         case .success(let answer):
           let explanation = query.hints.explain ? service.explain(query, answer) : nil
           try reply.append(answer, explanation)
-          reply.log(answer, service)
+          if Log.writes(.debug) { reply.log(answer, service) }
         case .failure(let error): try reply.appendFailed(error)
         }
         try reply.close()

@@ -31,12 +31,17 @@ package enum Log {
     set { toJournal.store(newValue == .journal, ordering: .relaxed) }
   }
 
+  /// Whether lines of this level are written at all, for who would go far to make one.
+  package static func writes(_ level: LogLevel) -> Bool {
+    level.rawValue <= threshold.load(ordering: .relaxed)
+  }
+
   /// One line. `fields` reach the journal as PRIMED_<NAME>=value.
   package static func write(
     _ level: LogLevel, _ message: @autoclosure () -> String,
     _ fields: @autoclosure () -> [(name: StaticString, value: String)] = []
   ) {
-    guard level.rawValue <= threshold.load(ordering: .relaxed) else { return }
+    guard writes(level) else { return }
     if toJournal.load(ordering: .relaxed) {
       sendToJournal(
         ["MESSAGE=\(message())", "PRIORITY=\(level.rawValue)", "SYSLOG_IDENTIFIER=primed"]
