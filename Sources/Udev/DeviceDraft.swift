@@ -4,6 +4,10 @@ internal import Glibc
 internal import Kernel
 internal import Linux
 internal import Placement
+internal import Synchronization
+
+/// Settings that mean nothing, with their devices, as they were told: devices are looked at often.
+private let told = Mutex<Set<String>>([])
 
 /// A description under way: first the parent device, then each of its nodes.
 struct DeviceDraft {
@@ -49,7 +53,10 @@ struct DeviceDraft {
     }
     if let word = node.property("PRIMED_ROLE") {
       let role = Self.role(named: word)
-      if role == nil { complain("PRIMED_ROLE=\(word)", of: node, "\(Role.allCases)") }
+      if role == nil {
+        let choices = Role.allCases.map { "\($0)" }.joined(separator: ", ")
+        complain("PRIMED_ROLE=\(word)", of: node, "one of \(choices)")
+      }
       declaredRole = role ?? declaredRole
     }
   }
@@ -66,8 +73,9 @@ struct DeviceDraft {
     }
   }
 
-  /// Whatever is not understood changes nothing, and is not passed over in silence.
+  /// Whatever is not understood changes nothing, and is told once.
   private func complain(_ setting: String, of node: UdevDevice, _ choices: String) {
+    guard told.withLock({ $0.insert("\(setting) \(draft.stableID)").inserted }) else { return }
     Log.write(
       .warning, "udev says \(setting) of \(node.name), which means nothing: give \(choices)",
       [("DEVICE", draft.stableID)])
