@@ -336,6 +336,10 @@ class BusTest(unittest.TestCase):
         if self.leaves_daemon_running:
             self.client.settle()
             self.assertIsNone(self.daemon.process.poll(), "primed ended")
+            # What is looked at again behind an answer holds its buffer until it is known.
+            deadline = time.monotonic() + PATIENCE
+            while self.client.get("Statistics")["pending-queries"]:
+                self.assertLess(time.monotonic(), deadline, "queries are under way for ever")
             self.assertEqual(self.daemon.fds(), self.fds_at_start, "primed's open fds")
 
     def evidence(self):
