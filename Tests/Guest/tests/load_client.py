@@ -1,23 +1,50 @@
-"""Asks primed about the DMA-BUF at an inherited fd until a line comes on stdin, then prints: answers,
-longest run of errors in a row, and each device that was ever named. For test_service.
+"""Clients that ask without a pause while something happens to primed: `asking`.
+
+As a program it is one of them: asks about the DMA-BUF at an inherited fd until a line comes on stdin, then
+prints: answers, longest run of errors in a row, and each device that was ever named.
 """
+import contextlib
 import select
+import subprocess
 import sys
 
 import dbus
 
 import broker
 
-fd = int(sys.argv[1])
-client = broker.Broker()
-answers = run = worst = 0
-devices = set()
-print("asking", flush=True)
-while not select.select([sys.stdin], [], [], 0)[0]:
-    try:
-        devices.add(int(client.place(fd).device))
-        answers, run = answers + 1, 0
-    except dbus.DBusException:
-        run += 1
-        worst = max(worst, run)
-print(answers, worst, *sorted(devices))
+
+@contextlib.contextmanager
+def asking(test, buffer, clients=3):
+    """Meanwhile an answer is right, or there is an error and the next call works."""
+    expected = broker.Broker().place(buffer)
+    running = [subprocess.Popen(["python3", "-B", __file__, str(buffer.fd)], pass_fds=[buffer.fd],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(clients)]
+    for client in running:
+        test.addCleanup(client.kill)
+        test.assertEqual(client.stdout.readline(), "asking\n")
+    yield
+    for outcome in [client.communicate("stop\n", timeout=60)[0].split() for client in running]:
+        with test.subTest(outcome=outcome):
+            answers, worst_run, *devices = map(int, outcome)
+            test.assertGreater(answers, 0)
+            test.assertLessEqual(worst_run, 1, "errors in a row")
+            test.assertEqual(devices, [int(expected.device)])
+
+
+def ask(fd):
+    client = broker.Broker()
+    answers = run = worst = 0
+    devices = set()
+    print("asking", flush=True)
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        try:
+            devices.add(int(client.place(fd).device))
+            answers, run = answers + 1, 0
+        except dbus.DBusException:
+            run += 1
+            worst = max(worst, run)
+    print(answers, worst, *sorted(devices))
+
+
+if __name__ == "__main__":
+    ask(int(sys.argv[1]))

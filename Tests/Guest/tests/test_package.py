@@ -4,6 +4,8 @@ import subprocess
 import unittest
 
 import broker
+import gpus
+import load_client
 from footprint import UNIT, accounts, state, tree
 
 PACKAGES = pathlib.Path("/parcel/deb")
@@ -57,7 +59,8 @@ class Package(unittest.TestCase):
 
     def check_upgrade(self, newer):
         before = broker.pid()
-        self.dpkg("-i", newer)
+        with gpus.udmabuf() as buffer, load_client.asking(self, buffer, clients=1):
+            self.dpkg("-i", newer)
         self.assertEqual(state(), ("enabled", "active"))
         self.assertNotEqual(broker.pid(), before)
         broker.Broker().generation()

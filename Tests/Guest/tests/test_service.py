@@ -12,6 +12,7 @@ import dbus
 
 import broker
 import gpus
+import load_client
 
 UNIT = "primed.service"
 DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d")
@@ -370,31 +371,14 @@ class Reload(unittest.TestCase):
 
 
 class UnderLoad(unittest.TestCase):
-    """Restarts while clients ask: an answer is right, or there is an error and the next call works."""
-
-    CLIENTS = 3
     RESTARTS = 3
 
     def test_restart(self):
         broker.command("systemctl", "reset-failed", UNIT)
         broker.start()
-        with gpus.udmabuf() as buffer:
-            expected = broker.Broker().place(buffer)
-            script = pathlib.Path(__file__).with_name("load_client.py")
-            clients = [subprocess.Popen(["python3", "-B", script, str(buffer.fd)], pass_fds=[buffer.fd],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-                       for _ in range(self.CLIENTS)]
-            for client in clients:
-                self.assertEqual(client.stdout.readline(), "asking\n")
+        with gpus.udmabuf() as buffer, load_client.asking(self, buffer):
             for _ in range(self.RESTARTS):
                 broker.restart()
-            outcomes = [client.communicate("stop\n", timeout=60)[0].split() for client in clients]
-        for outcome in outcomes:
-            with self.subTest(outcome=outcome):
-                answers, worst_run, *devices = map(int, outcome)
-                self.assertGreater(answers, 0)
-                self.assertLessEqual(worst_run, 1, "errors in a row")
-                self.assertEqual(devices, [int(expected.device)])
 
 
 class Policy(unittest.TestCase):
