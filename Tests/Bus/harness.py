@@ -76,7 +76,7 @@ def buffer(name):
 class Primed:
     """A running daemon."""
 
-    def __init__(self, address, folder, simulate, limits=(), wait=True, log_level="info"):
+    def __init__(self, address, folder, simulate, limits=(), wait=True, options=()):
         self.folder = pathlib.Path(folder)
         if isinstance(simulate, dict):
             scenario = self.folder / "scenario.json"
@@ -88,7 +88,8 @@ class Primed:
         reading, writing = os.pipe()
         environment = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM", "WATCHDOG_USEC")}
         self.process = subprocess.Popen(
-            [*limits, str(primed), "--bus", address, "--simulate", simulate, "--log-level", log_level],
+            [*limits, str(primed), "--bus", address, "--simulate", simulate, "--log-level", "info",
+             *options],
             env={**environment, "NOTIFY_SOCKET": self._notify.getsockname()},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writing)
         os.close(writing)
@@ -304,8 +305,7 @@ class BusTest(unittest.TestCase):
 
     scenario = laptop()
     limits = ()
-    # With "debug" a test has to read the log: primed waits for room in the pipe.
-    log_level = "info"
+    options = ()
     # A test that ends its daemon checks its exit, not its fds.
     leaves_daemon_running = True
 
@@ -317,7 +317,7 @@ class BusTest(unittest.TestCase):
         self.addCleanup(lambda: self.bus.stop())
         self.clients = []
         self.addCleanup(lambda: [client.close() for client in self.clients])
-        self.daemon = Primed(self.bus.address, self.folder, self.scenario, self.limits, log_level=self.log_level)
+        self.daemon = Primed(self.bus.address, self.folder, self.scenario, self.limits, options=self.options)
         self.addCleanup(self.daemon.stop)
         self.client = self.connect()
         self.client.place("warm-up")
