@@ -13,26 +13,29 @@ final class Clients {
   private let loop: EventLoop
   private let forget: (UInt32) -> Void
   private var watched: [UInt32: Watched] = [:]
-  /// An fd each. A client beyond that teaches its buffers' siblings until they are crowded out.
-  private let limit = 256
 
   init(loop: EventLoop, forget: @escaping (UInt32) -> Void) {
     self.loop = loop
     self.forget = forget
   }
 
-  /// 0 and processes that are gone already are passed over.
-  func watch(_ pid: UInt32) {
-    guard pid != 0, pid <= Int32.max, watched[pid] == nil, watched.count < limit else { return }
+  /// Whether the end of this process will be noticed, so that it may be remembered; not for 0 and
+  /// processes that are gone already. Each takes an fd: `take` is asked for it, `giveBack` told.
+  func watch(_ pid: UInt32, take: () -> Bool, giveBack: @escaping () -> Void) -> Bool {
+    if watched[pid] != nil { return true }
+    guard pid != 0, pid <= Int32.max, take() else { return false }
     do throws(Errno) {
       let entry = Watched(OwnedFD(try Errno.check(primed_pidfd_open(Int32(pid)))))
       entry.gone = try loop.onReadable(entry.pidfd.rawValue) { [unowned self] in
         watched[pid] = nil
+        giveBack()
         forget(pid)
       }
       watched[pid] = entry
+      return true
     } catch {
-      return
+      giveBack()
+      return false
     }
   }
 }

@@ -61,6 +61,8 @@ package final class Daemon {
     machine = try Machine(options, loop)
     var settings = EngineSettings()
     settings.cachedBuffers = options.cachedBuffers
+    // Users are bounded one by one, by Quotas.
+    settings.pendingQueries = 65_536
     engine = QueryEngine(
       devices: machine.devices, reader: machine.reader, prober: machine.prober,
       time: machine.time, settings: settings)

@@ -1,8 +1,9 @@
 // What one connection, and one user over all its connections, may have under way. Nobody's flood
 // changes anybody else's answers: who is at a limit is refused, before anything is held for it.
 //
-// A connection's user is learned while its first question is under way; until then the connection has
-// a share of its own, too small to hurt and large enough for a compositor's start.
+// A connection's first question waits until the bus has said whose it is; until then it is charged to
+// a share of the connection's own: large enough for a compositor's start, and small enough that all
+// the connections that a bus gives to one user (256) leave room for others.
 
 internal import Bus
 internal import Glibc
@@ -27,10 +28,12 @@ struct Load: Equatable {
 }
 
 final class Quotas {
-  static let perUnknown = Load(questions: 64, fds: 256, watches: 64)
+  static let perUnknown = Load(questions: 64, fds: 128, watches: 64)
   static let perConnection = Load(questions: 256, fds: 512, watches: 1024)
   static let perUser = Load(questions: 512, fds: 1024, watches: 4096)
   static let watchesInAll = 16_384
+  /// Tracked connections of one user: each takes one of our matches on the bus.
+  static let connectionsPerUser = 128
   /// Fds kept free for the bus's next message (253 at most), probes, nodes and guards: at
   /// RLIMIT_NOFILE sd-bus would leave the bus.
   static let reserve = 384
@@ -48,12 +51,16 @@ final class Quotas {
   private var accounts: [Caller: Account] = [:]
   private var users: [uid_t: User] = [:]
   private let inAll: Load
+  private let ofUser: Load
   private var total = Load()
 
-  /// - Parameter fdLimit: RLIMIT_NOFILE.
+  /// - Parameter fdLimit: RLIMIT_NOFILE. Where it is low, half of what it leaves is still others'.
   init(fdLimit: Int) {
-    inAll = Load(
-      questions: .max, fds: max(0, fdLimit - Self.reserve), watches: Self.watchesInAll)
+    let fds = max(0, fdLimit - Self.reserve)
+    inAll = Load(questions: .max, fds: fds, watches: Self.watchesInAll)
+    var mine = Self.perUser
+    mine.fds = min(mine.fds, fds / 2)
+    ofUser = mine
   }
 
   /// Charges `load`, or changes nothing and says false.
@@ -61,7 +68,7 @@ final class Quotas {
     let account = accounts[caller] ?? Account()
     let limit = account.user == nil ? Self.perUnknown : Self.perConnection
     guard (account.load + load).fits(in: limit),
-      account.user.map({ ($0.load + load).fits(in: Self.perUser) }) ?? true,
+      account.user.map({ ($0.load + load).fits(in: ofUser) }) ?? true,
       (total + load).fits(in: inAll)
     else { return false }
     accounts[caller] = account
@@ -81,16 +88,23 @@ final class Quotas {
     total = total + load
   }
 
-  func identify(_ caller: Caller, as uid: uid_t) {
+  /// false: its user has too many connections here already.
+  @discardableResult
+  func identify(_ caller: Caller, as uid: uid_t) -> Bool {
     let account = accounts[caller] ?? Account()
-    guard account.user == nil else { return }
+    guard account.user == nil else { return true }
     let user = users[uid] ?? User()
+    guard user.connections < Self.connectionsPerUser || uid == 0 else { return false }
     users[uid] = user
     user.connections += 1
     user.load = user.load + account.load
     account.user = user
     accounts[caller] = account
+    return true
   }
+
+  /// What is held for a user now.
+  func load(of uid: uid_t) -> Load { users[uid]?.load ?? Load() }
 
   /// The connection has gone; what is under way for it is charged until it ends.
   func left(_ caller: Caller) {

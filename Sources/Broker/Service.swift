@@ -3,6 +3,7 @@
 internal import Bus
 internal import CShims
 internal import Engine
+internal import Glibc
 internal import Kernel
 internal import Linux
 internal import Placement
@@ -49,24 +50,32 @@ final class Service: BrokerService {
 
   func place(
     _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
-    then: @escaping (Answer) -> Void
-  ) throws(BusError) {
+    then: @escaping (Result<Answer, BusError>) -> Void
+  ) {
     let load = Load(questions: 1, fds: buffers.count)
-    guard quotas.take(load, for: caller) else {
-      throw .limitsExceeded("too much is under way for you; wait for answers")
-    }
-    clients.watch(query.hints.clientPID)
-    var refused = false
-    engine.answer(query, holding: buffers) { [self] result in
-      quotas.giveBack(load, of: caller)
-      switch result {
-      case .success(let answer): then(answer)
-      case .failure: refused = true
+    guard quotas.take(load, for: caller), let connection else { return then(.failure(.tooMuch)) }
+    connection.whenIdentified(caller) { [self] user in
+      guard let user else {
+        quotas.giveBack(load, of: caller)
+        return then(.failure(.tooManyConnections))
+      }
+      engine.answer(charged(query, to: user, caller), holding: buffers) { [self] result in
+        quotas.giveBack(load, of: caller)
+        then(result.mapError { _ in .tooMuch })
       }
     }
-    if refused {
-      throw .limitsExceeded("too many questions are under way; go on with your own default")
-    }
+  }
+
+  /// The question as the engine gets it: with the user who pays for what is remembered of it.
+  private func charged(_ query: Query, to user: uid_t, _ caller: Caller) -> Query {
+    var query = query
+    query.hints.user = user
+    let fd = Load(fds: 1)
+    let isWatched = clients.watch(
+      query.hints.clientPID, take: { quotas.take(fd, for: caller) },
+      giveBack: { [quotas] in quotas.giveBack(fd, of: caller) })
+    if !isWatched { query.hints.clientPID = 0 }
+    return query
   }
 
   /// The engine's refusals of a release.
@@ -91,7 +100,7 @@ final class Service: BrokerService {
     if watches.drop(caller, buffer) { quotas.giveBack(Load(watches: 1), of: caller) }
   }
 
-  func identified(_ caller: Caller, as uid: uid_t) { quotas.identify(caller, as: uid) }
+  func identified(_ caller: Caller, as uid: uid_t) -> Bool { quotas.identify(caller, as: uid) }
 
   func explain(_ query: Query, _ answer: Answer) -> Explanation { engine.explain(query, answer) }
 
@@ -113,7 +122,9 @@ final class Service: BrokerService {
 
   // MARK: Callers
 
-  func setDefaults(_ hints: Hints, for caller: Caller) { defaults[caller] = hints }
+  func setDefaults(_ hints: Hints, for caller: Caller) {
+    defaults[caller] = hints == Hints() ? nil : hints
+  }
 
   func left(_ caller: Caller) {
     defaults[caller] = nil
@@ -182,9 +193,24 @@ final class Service: BrokerService {
   var generation: UInt64 { engine.generation }
   var primaryDevice: DeviceNumber { engine.primary?.description.node?.number ?? .none }
   var noMove: NoMove { engine.noMove }
-  var statistics: [(name: StaticString, value: UInt64)] {
-    engine.statistics + [
-      ("refused-calls", connection?.refusals ?? 0), ("watched-buffers", UInt64(watches.count)),
+
+  /// Root, and who runs primed, see all of it; others only what is held for themselves: what users ask
+  /// and when is nobody else's business.
+  func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)] {
+    if user == 0 || user == geteuid() {
+      return engine.statistics + [
+        ("refused-calls", connection?.refusals ?? 0), ("watched-buffers", UInt64(watches.count)),
+      ]
+    }
+    let load = quotas.load(of: user)
+    return [
+      ("cached-buffers", UInt64(engine.cachedBuffers(of: user))),
+      ("pending-queries", UInt64(load.questions)), ("watched-buffers", UInt64(load.watches)),
     ]
   }
+}
+
+extension BusError {
+  fileprivate static let tooMuch = BusError.limitsExceeded(
+    "too much is under way for you, or for everybody; wait for answers, or use your own default")
 }

@@ -4,25 +4,29 @@ internal import CSystemd
 internal import Linux
 
 enum Authorization {
+  enum Verdict { case allowed, denied, userMustBeAsked }
+
   /// One question to polkit under way. Keeps itself until the answer is there.
   private final class Question {
-    let then: (Bool) -> Void
-    init(_ then: @escaping (Bool) -> Void) { self.then = then }
+    let then: (Verdict) -> Void
+    init(_ then: @escaping (Verdict) -> Void) { self.then = then }
   }
 
   /// `then` is called once. polkit may ask the user: that can take minutes.
   static func ask(
-    _ bus: OpaquePointer, _ call: Message, _ action: String, _ then: @escaping (Bool) -> Void
+    _ bus: OpaquePointer, _ call: Message, _ action: String, _ then: @escaping (Verdict) -> Void
   ) {
     let question = Unmanaged.passRetained(Question(then))
     do throws(Errno) {
       let request = try polkitRequest(bus, call, action)
       try Errno.checkNegative(
         sd_bus_call_async(
-          bus, nil, request.message.raw, { reply, userdata, _ in Authorization.answered(reply, userdata) }, question.toOpaque(), UInt64.max))
+          bus, nil, request.message.raw,
+          { reply, userdata, _ in Authorization.answered(reply, userdata) }, question.toOpaque(),
+          UInt64.max))
     } catch {
       question.release()
-      then(false)
+      then(.denied)
     }
   }
 
@@ -59,14 +63,14 @@ enum Authorization {
     _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?
   ) -> Int32 {
     let question = Unmanaged<Question>.fromOpaque(userdata!).takeRetainedValue()
-    let reply = Message(raw: raw!)
-    guard sd_bus_message_is_method_error(raw, nil) == 0,
-      (try? reply.enter("r", "bba{ss}")) == true, let allowed = try? reply.readBool()
-    else {
-      question.then(false)
-      return 0
-    }
-    question.then(allowed)
+    question.then((try? verdict(Message(raw: raw!))) ?? .denied)
     return 0
+  }
+
+  /// (bba{ss}): is allowed, would be if the user were asked, details.
+  private static func verdict(_ reply: Message) throws(Errno) -> Verdict {
+    guard !reply.isError, try reply.enter("r", "bba{ss}") else { return .denied }
+    if try reply.readBool() { return .allowed }
+    return try reply.readBool() ? .userMustBeAsked : .denied
   }
 }

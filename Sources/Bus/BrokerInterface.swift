@@ -35,15 +35,19 @@ func primed_bus_place(
   let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
   return handle(call, connection, error) { () throws(BusError) in
     let asker = Asker(call, connection)
-    let decoded = try call.readPlanes(connection.service.identity(of:))
-    let hints = connection.service.completed(try call.readHints(), for: asker.caller)
+    let decoded = try call.readPlanes(connection.service.identity(of:)).get()
+    let hints = connection.service.completed(try call.readHints().get(), for: asker.caller)
     let query = Query(planes: decoded.planes, hints: hints)
-    // Not the call: its fds are closed when we return, whatever else came with them.
-    let reply = try call.beginReply()
     if let answer = asker.askNow(query, decoded) {
-      return reply.send(query, answer, connection.service)
+      return try call.beginReply().send(query, answer, connection.service)
     }
-    try asker.askLater(query, decoded) { reply.send(query, $0, connection.service) }
+    let later = try LaterReply(to: call)
+    try asker.askLater(query, decoded) { result in
+      switch result {
+      case .success(let answer): later.reply.send(query, answer, connection.service)
+      case .failure: later.refuse()
+      }
+    }
   }
 }
 
@@ -68,13 +72,15 @@ private struct Asker {
   }
 
   func askLater(
-    _ query: Query, _ decoded: DecodedPlanes, then: @escaping (Answer) -> Void
+    _ query: Query, _ decoded: DecodedPlanes, then: @escaping (Result<Answer, BusError>) -> Void
   ) throws(BusError) {
     let (service, caller) = (connection.service, caller)
     connection.track(caller, call)
-    try service.place(query, holding: try hold(decoded), for: caller) { answer in
-      then(answer)
-      if answer.recheck != 0 { service.watch(query, answer, for: caller) }
+    service.place(query, holding: try hold(decoded), for: caller) { result in
+      then(result)
+      if case .success(let answer) = result, answer.recheck != 0 {
+        service.watch(query, answer, for: caller)
+      }
     }
   }
 
@@ -90,12 +96,11 @@ private struct Asker {
     var again = query
     again.hints.fresh = true
     watch(query, answer)
-    do throws(BusError) {
-      try service.place(again, holding: try hold(decoded), for: caller) { new in
-        if new.recheck == 0 { service.unwatch(new.buffer, for: caller) }
+    guard let held = try? hold(decoded) else { return }
+    service.place(again, holding: held, for: caller) { result in
+      if case .success(let new) = result, new.recheck == 0 {
+        service.unwatch(new.buffer, for: caller)
       }
-    } catch {
-      Log.write(.debug, "not looked at again: \(error.message)")
     }
   }
 }
@@ -115,6 +120,22 @@ private func hold(_ decoded: DecodedPlanes) throws(BusError) -> [HeldBuffer] {
   return buffers
 }
 
+/// What is kept of a call that is not answered at once: not the call itself, whose fds are closed when its
+/// handler returns, whatever else came with them.
+private struct LaterReply {
+  let reply: OwnedMessage
+  private let refusal: OwnedMessage
+
+  init(to call: Message) throws(BusError) {
+    reply = try call.beginReply()
+    refusal = try call.makeRefusal(
+      .limitsExceeded(
+        "too much is under way for you, or for everybody; wait for answers, or use your own default"))
+  }
+
+  func refuse() { refusal.complete { _ throws(Errno) in } }
+}
+
 extension OwnedMessage {
   /// Completes and sends the reply to a Place.
   fileprivate func send(_ query: Query, _ answer: Answer, _ service: any BrokerService) {
@@ -126,7 +147,7 @@ extension OwnedMessage {
   }
 
   /// An answer that can't be sent is the caller's time-out: it may be gone, or its queue full.
-  fileprivate func complete(_ write: (Message) throws(Errno) -> Void) {
+  func complete(_ write: (Message) throws(Errno) -> Void) {
     do throws(Errno) {
       try write(message)
       try send()
@@ -141,6 +162,16 @@ extension Message {
     do throws(Errno) { return try OwnedMessage.reply(to: self) } catch {
       throw .failed("no reply: \(error)")
     }
+  }
+
+  fileprivate func makeRefusal(_ failure: BusError) throws(BusError) -> OwnedMessage {
+    var (error, message) = (sd_bus_error(), OpaquePointer?.none)
+    _ = failure.set(&error)
+    defer { sd_bus_error_free(&error) }
+    guard sd_bus_message_new_method_error(raw, &message, &error) >= 0, let message else {
+      throw .failed("no reply")
+    }
+    return OwnedMessage(taking: message)
   }
 
   func replyError(_ failure: BusError) {
@@ -260,21 +291,18 @@ extension Message {
     try close()
   }
 
-  fileprivate func readItems(_ service: any BrokerService, _ caller: Caller) throws(BusError) -> [Item] {
+  fileprivate func readItems(
+    _ service: any BrokerService, _ caller: Caller
+  ) throws(BusError) -> [Item] {
     var items: [Item] = []
     do {
       _ = try enter("a", "(aha{sv})")
       while try enter("r", "aha{sv}") {
-        var planes = Result<DecodedPlanes, BusError>.failure(.noPlanes)
-        do throws(BusError) { planes = .success(try readPlanes(service.identity(of:))) } catch {
-          planes = .failure(error)
+        guard items.count < placeManyLimit else {
+          throw BusError.limitsExceeded(
+            "more than \(placeManyLimit) items; send them in several calls")
         }
-        let hints = service.completed(try readHints(), for: caller)
-        switch planes {
-        case .success(let decoded):
-          items.append(.query(Query(planes: decoded.planes, hints: hints), decoded))
-        case .failure(let error): items.append(.bad(error))
-        }
+        items.append(try readItem(service, caller))
         try leave()
       }
       try leave()
@@ -284,6 +312,20 @@ extension Message {
       throw .invalidArgument("items: \(error)")
     }
     return items
+  }
+
+  /// - Throws: what makes the rest of the message unreadable.
+  private func readItem(
+    _ service: any BrokerService, _ caller: Caller
+  ) throws(BusError) -> Item {
+    let planes = try readPlanes(service.identity(of:))
+    let hints = try readHints()
+    switch (planes, hints) {
+    case (.success(let decoded), .success(let hints)):
+      let completed = service.completed(hints, for: caller)
+      return .query(Query(planes: decoded.planes, hints: completed), decoded)
+    case (.failure(let error), _), (_, .failure(let error)): return .bad(error)
+    }
   }
 }
 
@@ -296,9 +338,6 @@ func primed_bus_place_many(
   return handle(call, connection, error) { () throws(BusError) in
     let asker = Asker(call, connection)
     let items = try call.readItems(connection.service, asker.caller)
-    guard items.count <= placeManyLimit else {
-      throw .limitsExceeded("more than \(placeManyLimit) items; send them in several calls")
-    }
     let gathering = try Gathering(call, connection.service, count: items.count)
     for (index, item) in items.enumerated() {
       switch item {
@@ -311,7 +350,7 @@ func primed_bus_place_many(
           continue
         }
         do throws(BusError) {
-          try asker.askLater(query, decoded) { gathering.put(index, query, .success($0)) }
+          try asker.askLater(query, decoded) { gathering.put(index, query, $0) }
         } catch {
           connection.noteRefusal(error, of: call)
           gathering.put(index, query, .failure(error))
@@ -330,11 +369,15 @@ func primed_bus_set_defaults(
 ) -> Int32 {
   let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
   return handle(call, connection, error) { () throws(BusError) in
-    let hints = try call.readHints()
+    let hints = try call.readHints().get()
     let caller = Caller(uniqueName: call.sender)
+    let later = try LaterReply(to: call)
     connection.track(caller, call)
-    connection.service.setDefaults(hints, for: caller)
-    try call.beginReply().complete { _ throws(Errno) in }
+    connection.whenIdentified(caller) { user in
+      guard user != nil else { return later.refuse() }
+      connection.service.setDefaults(hints, for: caller)
+      later.reply.complete { _ throws(Errno) in }
+    }
   }
 }
 
@@ -352,11 +395,8 @@ func primed_bus_release_device(
       why = try call.readString().map { String(cString: $0) } ?? ""
     } catch { throw .invalidArgument("\(error)") }
     let kept = OwnedMessage(keeping: call)
-    try connection.authorize(call, Names.releaseAction) { allowed in
-      guard allowed else {
-        return kept.message.replyError(
-          .accessDenied("releasing a device takes root, or the polkit action \(Names.releaseAction)"))
-      }
+    connection.authorize(call, Names.releaseAction) { refusal in
+      if let refusal { return kept.message.replyError(refusal) }
       connection.service.release(device, why: why, for: kept.message.senderName) { result in
         switch result {
         case .success(let hold):
@@ -366,39 +406,5 @@ func primed_bus_release_device(
         }
       }
     }
-  }
-}
-
-// MARK: Properties
-
-@c @implementation
-func primed_bus_get_broker(
-  _ bus: OpaquePointer?, _ path: UnsafePointer<CChar>?, _ interface: UnsafePointer<CChar>?,
-  _ property: UnsafePointer<CChar>?, _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
-  _ error: UnsafeMutablePointer<sd_bus_error>?
-) -> Int32 {
-  let service = BusConnection.service(userdata)
-  let reply = Message(raw: raw!)
-  do throws(Errno) {
-    switch String(cString: property!) {
-    case "Version": try reply.append(service.version)
-    case "Generation": try reply.append(service.generation)
-    case "PrimaryDevice": try reply.append(service.primaryDevice)
-    case "NoMove": try reply.append(service.noMove.word)
-    case "Evidence": try reply.append(service.evidence)
-    case "Statistics":
-      try reply.open("a", "{st}")
-      for (name, value) in service.statistics {
-        try reply.open("e", "st")
-        try reply.append("\(name)")
-        try reply.append(value)
-        try reply.close()
-      }
-      try reply.close()
-    default: return -2
-    }
-    return 1
-  } catch {
-    return -error.code
   }
 }

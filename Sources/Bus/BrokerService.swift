@@ -4,7 +4,7 @@ package import Kernel
 package import Linux
 package import Placement
 
-/// A connection on the bus, by the number in its unique name (":1.42"), or a hash of another form.
+/// A connection on the bus, by a hash of its unique name, which the bus never gives twice.
 package struct Caller: Hashable, Sendable {
   package var id: UInt64
 
@@ -49,11 +49,11 @@ package protocol BrokerService: AnyObject {
   func placeNow(_ query: Query, for caller: Caller) -> Answer?
   /// The old answer to serve while `place` looks again behind it, for a settled answer that is old.
   func isStale(_ query: Query) -> Bool
-  /// `then` is called once, on a later turn or at once.
-  /// - Throws: `limitsExceeded`; then nothing is held and `then` is not called.
+  /// `then` is called once, on a later turn or at once. The caller must be tracked: it is answered once
+  /// it is known whose it is. `limitsExceeded` where that can't be known, or is too much.
   func place(
     _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
-    then: @escaping (Answer) -> Void) throws(BusError)
+    then: @escaping (Result<Answer, BusError>) -> Void)
   /// The caller was told `answer`; should it change, tell it. The caller must be tracked.
   func watch(_ query: Query, _ answer: Answer, for caller: Caller)
   func unwatch(_ buffer: BufferIdentity, for caller: Caller)
@@ -72,7 +72,8 @@ package protocol BrokerService: AnyObject {
   var primaryDevice: DeviceNumber { get }
   var noMove: NoMove { get }
   var evidence: [String] { get }
-  var statistics: [(name: StaticString, value: UInt64)] { get }
+  /// What this user may know of it.
+  func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)]
 }
 
 /// The caller's end of a release guard.

@@ -41,14 +41,15 @@ package final class BusConnection {
   let service: any BrokerService
   private let bus: OpaquePointer
   private var tracked: [Caller: Tracked] = [:]
-  private var authorizing = 0
+  /// How many of a user's calls wait for polkit.
+  private var authorizing: [uid_t: Int] = [:]
   /// Calls refused for their caller's own fault, since the start.
   package var refusals: UInt64 = 0
   var refusalPace = RefusalPace()
-  /// Called when a tracked caller has left the bus.
+  /// Called when a tracked caller has left the bus, or is not tracked any more.
   package var onLeft: ((Caller) -> Void)?
-  /// Called when the bus has said whose connection a tracked caller is.
-  package var onIdentified: ((Caller, UInt32) -> Void)?
+  /// Called when the bus has said whose connection a tracked caller is; false: its user has too many.
+  package var onIdentified: ((Caller, UInt32) -> Bool)?
 
   /// Connects and puts the objects up; `takeName` then makes them known.
   package init(_ choice: BusChoice, on loop: EventLoop, serving service: any BrokerService) throws(Errno) {
@@ -58,10 +59,12 @@ package final class BusConnection {
     sd_bus_set_exit_on_disconnect(bus, 1)
     try Errno.checkNegative(sd_bus_attach_event(bus, loop.raw, 0))
     try Errno.checkNegative(sd_bus_add_object_manager(bus, nil, Names.path))
+    let me = Unmanaged.passUnretained(self).toOpaque()
     try Errno.checkNegative(
       sd_bus_add_object_vtable(
-        bus, nil, Names.path, Names.broker, primed_broker_vtable(),
-        Unmanaged.passUnretained(self).toOpaque()))
+        bus, nil, Names.path, Names.broker, primed_broker_vtable(), me))
+    // Goes before the vtable.
+    try Errno.checkNegative(sd_bus_add_object(bus, nil, Names.path, answerForUser, me))
     try Errno.checkNegative(
       sd_bus_add_object_vtable(
         bus, nil, Names.logPath, Names.logControl, primed_log_control_vtable(), nil))
@@ -102,8 +105,6 @@ package final class BusConnection {
 
   package func deviceReleasing(_ device: DeviceNumber) {
     emit(Names.Signal.deviceReleasing, to: nil) { m throws(Errno) in try m.append(device) }
-    // It must be out before the nodes are closed.
-    sd_bus_flush(bus)
   }
 
   /// Unicast: only who asked about the buffer hears of it.
@@ -135,16 +136,21 @@ package final class BusConnection {
 
   // MARK: Callers
 
+  /// Each takes a match, of which dbus-daemon lets a connection have 512.
+  private static let trackedLimit = 448
+
   /// Will be heard of when it goes.
   package func isTracked(_ caller: Caller) -> Bool { tracked[caller] != nil }
 
   /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose it
-  /// is. A caller that can't be tracked is one that can't be told of changes.
+  /// is. A caller that can't be tracked is one for whom nothing can be kept.
   func track(_ caller: Caller, _ call: Message) {
-    guard tracked[caller] == nil, let sender = call.sender else { return }
+    guard tracked[caller] == nil, tracked.count < Self.trackedLimit, let sender = call.sender else {
+      return
+    }
     tracked[caller] = try? Tracked(
       bus, sender,
-      onUser: { [unowned self] uid in onIdentified?(caller, uid) },
+      admit: { [unowned self] uid in onIdentified?(caller, uid) ?? true },
       onLeft: { [unowned self] in
         tracked[caller] = nil
         onLeft?(caller)
@@ -152,31 +158,38 @@ package final class BusConnection {
   }
 
   func user(of caller: Caller) -> Tracked? { tracked[caller] }
+  /// At once where it is known; nil: it is not tracked, or has gone.
+  package func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void) {
+    guard let tracked = tracked[caller] else { return then(nil) }
+    tracked.whenIdentified(then)
+  }
 
   // MARK: Authorization
 
-  /// How many may wait for polkit, and its user, at once.
-  private static let authorizationLimit = 16
+  /// How many of a user's calls may wait for polkit, which may wait for the user.
+  private static let authorizationLimit = 4
 
-  /// Root may; others ask polkit, without the loop waiting for it.
-  func authorize(
-    _ call: Message, _ action: String, then: @escaping (Bool) -> Void
-  ) throws(BusError) {
-    guard authorizing < Self.authorizationLimit else {
-      throw .limitsExceeded("others wait for authorization; try again later")
-    }
+  /// Root may; others ask polkit, without the loop waiting for it. `then` gets nil for "yes".
+  func authorize(_ call: Message, _ action: String, then: @escaping (BusError?) -> Void) {
     let caller = Caller(uniqueName: call.sender)
     track(caller, call)
-    guard let user = tracked[caller] else { return then(false) }
-    authorizing += 1
     let kept = OwnedMessage(keeping: call)
-    user.whenIdentified { [unowned self] uid in
-      let done = { (allowed: Bool) in
-        self.authorizing -= 1
-        then(allowed)
+    whenIdentified(caller) { [unowned self] uid in
+      guard let uid else { return then(.tooManyConnections) }
+      if uid == 0 { return then(nil) }
+      guard authorizing[uid, default: 0] < Self.authorizationLimit else {
+        return then(.limitsExceeded("others of your calls wait for authorization; try again later"))
       }
-      if uid == 0 { return done(true) }
-      Authorization.ask(bus, kept.message, action, done)
+      authorizing[uid, default: 0] += 1
+      Authorization.ask(bus, kept.message, action) { [unowned self] verdict in
+        authorizing[uid]! -= 1
+        if authorizing[uid] == 0 { authorizing[uid] = nil }
+        switch verdict {
+        case .allowed: then(nil)
+        case .userMustBeAsked: then(.authorizationRequired)
+        case .denied: then(.accessDenied("this takes root, or the polkit action \(action)"))
+        }
+      }
     }
   }
 }

@@ -12,7 +12,11 @@ package enum BusError: Error, Sendable, Equatable {
   case unknownDevice(DeviceNumber)
   case released(DeviceNumber)
   case accessDenied(String)
+  case authorizationRequired
   case failed(String)
+
+  package static let tooManyConnections = BusError.limitsExceeded(
+    "too many connections ask primed; close some of yours")
 
   package var name: String {
     switch self {
@@ -23,6 +27,7 @@ package enum BusError: Error, Sendable, Equatable {
     case .unknownDevice: "org.primed.Broker1.Error.UnknownDevice"
     case .released: "org.primed.Broker1.Error.Released"
     case .accessDenied: "org.freedesktop.DBus.Error.AccessDenied"
+    case .authorizationRequired: "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
     case .failed: "org.primed.Broker1.Error.Failed"
     }
   }
@@ -34,6 +39,8 @@ package enum BusError: Error, Sendable, Equatable {
       what
     case .notDmaBuf(let plane):
       "plane \(plane) is not a DMA-BUF; send the fds that the client gave with its buffer"
+    case .authorizationRequired:
+      "the user has to be asked; call again with the flag ALLOW_INTERACTIVE_AUTHORIZATION"
     case .noPlanes: "no plane; send the buffer's DMA-BUF fds, 1 to 4, in plane order"
     case .tooManyPlanes: "more than 4 planes; a buffer has 1 to 4, in plane order"
     case .unknownDevice(let number):

@@ -104,6 +104,7 @@ struct Message {
   /// The same for the log, and who a reply goes to.
   var senderName: String { sender.map { String(cString: $0) } ?? "" }
   var destination: String { sd_bus_message_get_destination(raw).map { String(cString: $0) } ?? "" }
+  var isError: Bool { sd_bus_message_is_method_error(raw, nil) > 0 }
 }
 
 /// A message of our own: kept until the answer is known, or under construction.

@@ -1,19 +1,33 @@
 // From a call to a question: everything is checked before anything is done. The fds stay the
 // message's own.
+//
+// A message of 32 MiB has room for millions of fds, hints and values, and everybody else waits while one
+// is read: what is more than anyone could mean is not read to its end.
 
 internal import CSystemd
 internal import Glibc
 internal import Linux
 internal import Placement
 
+/// Keys of hints in a question, fds of a buffer, words of `usage`.
+private let listLimit = 64
+/// Elements of an unknown hint's value, all in all.
+private let elementLimit = 1024
+
 extension Message {
   /// `ah`: the planes' fds, borrowed from the message, 1 to 4.
-  func readPlanes(_ identify: (Int32) -> BufferIdentity?) throws(BusError) -> DecodedPlanes {
+  /// - Throws: what makes the rest of the message unreadable.
+  func readPlanes(
+    _ identify: (Int32) -> BufferIdentity?
+  ) throws(BusError) -> Result<DecodedPlanes, BusError> {
     var decoded = DecodedPlanes()
     var failure: BusError?
-    do {
+    var count = 0
+    do throws(Errno) {
       _ = try enter("a", "h")
       while let fd = try readFD() {
+        count += 1
+        guard count <= listLimit else { throw Errno(E2BIG) }
         guard failure == nil else { continue }
         if decoded.planes.count == Planes.limit {
           failure = .tooManyPlanes
@@ -25,39 +39,64 @@ extension Message {
       }
       try leave()
     } catch {
-      throw .invalidArgument("planes: \(error)")
+      throw error.code == E2BIG ? .tooManyPlanes : .invalidArgument("planes: \(error)")
     }
-    if let failure { throw failure }
-    if decoded.planes.count == 0 { throw .noPlanes }
-    return decoded
+    if let failure { return .failure(failure) }
+    return decoded.planes.count == 0 ? .failure(.noPlanes) : .success(decoded)
   }
 
   /// `a{sv}`. Unknown keys are passed over; a known key of another type is an error.
-  func readHints() throws(BusError) -> Hints {
+  /// - Throws: what makes the rest of the message unreadable.
+  func readHints() throws(BusError) -> Result<Hints, BusError> {
     var hints = Hints()
-    do {
+    var failure: BusError?
+    var (keys, elements) = (0, 0)
+    do throws(Errno) {
       _ = try enter("a", "{sv}")
       while try enter("e", "sv") {
-        guard let key = try readString(), let type = try variantContents() else {
-          throw Errno(EBADMSG)
+        keys += 1
+        guard keys <= listLimit, let key = try readString(), let type = try variantContents() else {
+          throw Errno(keys > listLimit ? E2BIG : EBADMSG)
         }
-        if try !readHint(key, type, into: &hints) {
-          throw BusError.invalidArgument(Self.mistyped(key, type))
+        if try !readHint(key, type, into: &hints, &elements) {
+          failure = failure ?? .invalidArgument(Self.mistyped(key, type))
+          try skipValue(&elements)
         }
         try leave()
       }
       try leave()
-    } catch let error as BusError {
-      throw error
     } catch {
-      throw .invalidArgument("hints: \(error)")
+      throw .invalidArgument(
+        error.code == E2BIG
+          ? "hints: more than \(listLimit) keys, or \(elementLimit) values" : "hints: \(error)")
     }
-    return hints
+    return failure.map { .failure($0) } ?? .success(hints)
+  }
+
+  /// Passes over the value that comes next, of any type.
+  private func skipValue(_ elements: inout Int) throws(Errno) {
+    var type: CChar = 0
+    var contents: UnsafePointer<CChar>?
+    elements += 1
+    guard elements <= elementLimit else { throw Errno(E2BIG) }
+    try Errno.checkNegative(sd_bus_message_peek_type(raw, &type, &contents))
+    guard let contents else {
+      var basic = (type, CChar(0))
+      try Errno.checkNegative(
+        withUnsafePointer(to: &basic) {
+          $0.withMemoryRebound(to: CChar.self, capacity: 2) { sd_bus_message_skip(raw, $0) }
+        })
+      return
+    }
+    try Errno.checkNegative(sd_bus_message_enter_container(raw, type, contents))
+    while try Errno.checkNegative(sd_bus_message_at_end(raw, 0)) == 0 { try skipValue(&elements) }
+    try leave()
   }
 
   /// false: a known key whose value has the wrong type.
   private func readHint(
-    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>, into hints: inout Hints
+    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>, into hints: inout Hints,
+    _ elements: inout Int
   ) throws(Errno) -> Bool {
     if same(key, "sampling-device") {
       return try variant(type, "t") { m throws(Errno) in
@@ -93,7 +132,7 @@ extension Message {
     if same(key, "explain") {
       return try variant(type, "b") { m throws(Errno) in hints.explain = try m.readBool() }
     }
-    try skip("v")
+    try skipValue(&elements)
     return true
   }
 
@@ -111,8 +150,11 @@ extension Message {
   /// Unknown usages are passed over, as unknown keys are.
   private func readUsage() throws(Errno) -> Usage {
     var usage: Usage = []
+    var words = 0
     _ = try enter("a", "s")
     while let word = try readString() {
+      words += 1
+      guard words <= listLimit else { throw Errno(E2BIG) }
       if same(word, "sample") { usage.insert(.sample) }
       if same(word, "scanout") { usage.insert(.scanout) }
       if same(word, "capture") { usage.insert(.capture) }

@@ -9,6 +9,8 @@ final class PendingLook {
   private static let roundLimit = 8
 
   private(set) var scope: ProbeScope
+  /// Who asked first.
+  let user: UInt32
   private(set) var fresh: Bool
   private(set) var look = Look()
   let siblings: SiblingKey?
@@ -29,8 +31,8 @@ final class PendingLook {
   ///   - conclude: called once, before those who wait.
   init(
     at buffer: HeldBuffer, known: BufferFacts, label: BufferLabel, introspection: Introspection?,
-    siblings: SiblingKey?, scope: ProbeScope, fresh: Bool, keeper: DeviceKeeper, prober: any Prober,
-    count: @escaping () -> Void, conclude: @escaping (PendingLook) -> Void
+    siblings: SiblingKey?, scope: ProbeScope, fresh: Bool, user: UInt32, keeper: DeviceKeeper,
+    prober: any Prober, count: @escaping () -> Void, conclude: @escaping (PendingLook) -> Void
   ) {
     self.buffer = buffer
     identity = buffer.identity
@@ -41,6 +43,7 @@ final class PendingLook {
     self.count = count
     self.scope = scope
     self.fresh = fresh
+    self.user = user
     look.name = label.exporter
     look.introspection = introspection
     evidence = known.seeded ? ExporterEvidence(anyOf: keeper.table) : known.exporters

@@ -266,24 +266,25 @@ package final class QueryEngine {
     {
       counters.seeded += 1
       seed.epoch = epoch
-      cache.store(seed, of: buffer.identity)
+      cache.store(seed, of: buffer.identity, for: hints.user)
       then()
       return false
     }
-    start(at: buffer, label, key, scope, hints.fresh, then)
+    start(at: buffer, label, key, scope, hints, then)
     return true
   }
 
   private func start(
     at buffer: HeldBuffer, _ label: BufferLabel, _ key: SiblingKey?, _ scope: ProbeScope,
-    _ fresh: Bool, _ then: @escaping () -> Void
+    _ hints: Hints, _ then: @escaping () -> Void
   ) {
     counters.looks += 1
     let identity = buffer.identity
     let look = PendingLook(
       at: buffer, known: facts(of: identity), label: label,
       introspection: reader.introspect(buffer.fd.rawValue), siblings: key, scope: scope,
-      fresh: fresh, keeper: keeper, prober: prober, count: { [unowned self] in self.counters.imports += 1 },
+      fresh: hints.fresh, user: hints.user, keeper: keeper, prober: prober,
+      count: { [unowned self] in self.counters.imports += 1 },
       conclude: { [unowned self] look in self.conclude(look, of: identity) })
     look.wait(then)
     looks[identity] = look
@@ -297,7 +298,7 @@ package final class QueryEngine {
     var facts = before ?? BufferFacts(among: table)
     facts.merge(look.look, among: table, at: time.now, fresh: look.fresh)
     facts.epoch = epoch
-    cache.store(facts, of: buffer)
+    cache.store(facts, of: buffer, for: look.user)
     if let key = look.siblings { siblings.learn(facts, from: key) }
     if let before, !before.decidesAs(facts) {
       // After the replies to those who asked for this very look.
@@ -399,6 +400,9 @@ package final class QueryEngine {
   package func answered(_ slot: DeviceSlot) { keeper.noteAnswer(slot) }
 
   // MARK: Statistics
+
+  /// How many of the remembered buffers are this user's.
+  package func cachedBuffers(of user: UInt32) -> Int { cache.count(of: user) }
 
   /// Counters by name, e.g. "queries", "hits", "looks", "imports", "timeouts", "cached-buffers".
   package var statistics: [(name: StaticString, value: UInt64)] {

@@ -1,8 +1,10 @@
 // What is known of every buffer asked about lately: an open-addressing table of plain records, bounded
-// by count; the least recently asked goes first. A look-up allocates nothing and counts no references.
+// by count. When it is full, the user with the most buffers gives way to who adds one, with what was asked
+// about least recently: nobody's flood makes others' buffers forgotten. A look-up allocates nothing and
+// counts no references.
 //
 // Invariants: `index` is a power of two and at most half full; an entry is a record's position + 1, 0
-// is empty; the records form one list from `newest` to `oldest`.
+// is empty; the records of each user form one list from its share's `newest` to its `oldest`.
 
 package struct BufferCache {
   private struct Record {
@@ -13,6 +15,13 @@ package struct BufferCache {
   }
   private static let none = UInt32.max
 
+  /// A user's records.
+  private struct Share {
+    var user: UInt32
+    var count = 0
+    var newest = BufferCache.none
+    var oldest = BufferCache.none
+  }
   /// Memory that one buffer takes, its share of the index included.
   package static let bytesPerBuffer =
     MemoryLayout<Record>.stride + 4 * MemoryLayout<UInt32>.stride
@@ -20,8 +29,8 @@ package struct BufferCache {
   package let limit: Int
   private var records: ContiguousArray<Record> = []
   private var index: ContiguousArray<UInt32>
-  private var newest = BufferCache.none
-  private var oldest = BufferCache.none
+  /// Positions are never given up, but taken over by another user when empty.
+  private var shares: ContiguousArray<Share> = []
 
   /// - Precondition: `limit` is at least 1.
   package init(limit: Int) {
@@ -67,31 +76,41 @@ package struct BufferCache {
   /// Makes the record the last to go.
   package mutating func touch(_ record: Int) {
     let record = UInt32(record)
-    guard newest != record else { return }
+    guard shares[share(of: record)].newest != record else { return }
     unlink(record)
     link(record)
   }
 
-  /// Adds or replaces; the oldest record gives way when the cache is full.
-  package mutating func store(_ facts: BufferFacts, of buffer: BufferIdentity) {
+  /// Adds it to the user's share, or replaces what is known of it; it stays in the share that it is in.
+  package mutating func store(
+    _ facts: BufferFacts, of buffer: BufferIdentity, for user: UInt32 = 0
+  ) {
     if let record = find(buffer) {
+      let share = records[record].facts.share
       records[record].facts = facts
+      records[record].facts.share = share
       return touch(record)
     }
+    let share = findShare(of: user)
     let record: UInt32
-    let new = Record(facts: facts, inode: buffer.inode, newer: Self.none, older: Self.none)
+    var new = Record(facts: facts, inode: buffer.inode, newer: Self.none, older: Self.none)
+    new.facts.share = UInt16(share)
     if records.count < limit {
       record = UInt32(records.count)
       records.append(new)
       if 2 * records.count > index.count { grow() }
     } else {
-      record = oldest
+      record = shares[largest(preferring: share)].oldest
       unlink(record)
       forget(records[Int(record)].inode)
       records[Int(record)] = new
     }
     enter(record)
     link(record)
+  }
+
+  package func count(of user: UInt32) -> Int {
+    shares.first { $0.user == user }?.count ?? 0
   }
 
   package mutating func updateAll(_ change: (inout BufferFacts) -> Void) {
@@ -145,19 +164,54 @@ package struct BufferCache {
     for record in records.indices.dropLast() { enter(UInt32(record)) }
   }
 
-  // MARK: The list
+  // MARK: The shares
+
+  private func share(of record: UInt32) -> Int { Int(records[Int(record)].facts.share) }
+
+  private mutating func findShare(of user: UInt32) -> Int {
+    if let own = shares.firstIndex(where: { $0.user == user }) { return own }
+    if let empty = shares.firstIndex(where: { $0.count == 0 }) {
+      shares[empty].user = user
+      return empty
+    }
+    // More users than a share's number can tell apart have the last one together.
+    if shares.count <= UInt16.max { shares.append(Share(user: user)) }
+    return shares.count - 1
+  }
+
+  /// The share with the most records: `own` if it is among them, else the one looked at longest ago.
+  private func largest(preferring own: Int) -> Int {
+    var largest = own
+    for share in shares.indices where shares[share].count >= max(1, shares[largest].count) {
+      if shares[share].count > shares[largest].count
+        || largest != own && age(share) < age(largest)
+      {
+        largest = share
+      }
+    }
+    return largest
+  }
+
+  private func age(_ share: Int) -> Milliseconds {
+    records[Int(shares[share].oldest)].facts.looked
+  }
 
   private mutating func unlink(_ record: UInt32) {
+    let share = share(of: record)
     let (newer, older) = (records[Int(record)].newer, records[Int(record)].older)
-    if newer == Self.none { newest = older } else { records[Int(newer)].older = older }
-    if older == Self.none { oldest = newer } else { records[Int(older)].newer = newer }
+    if newer == Self.none { shares[share].newest = older } else { records[Int(newer)].older = older }
+    if older == Self.none { shares[share].oldest = newer } else { records[Int(older)].newer = newer }
+    shares[share].count -= 1
   }
 
   private mutating func link(_ record: UInt32) {
+    let share = share(of: record)
+    let newest = shares[share].newest
     records[Int(record)].newer = Self.none
     records[Int(record)].older = newest
     if newest != Self.none { records[Int(newest)].newer = record }
-    newest = record
-    if oldest == Self.none { oldest = record }
+    shares[share].newest = record
+    if shares[share].oldest == Self.none { shares[share].oldest = record }
+    shares[share].count += 1
   }
 }

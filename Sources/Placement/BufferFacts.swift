@@ -26,6 +26,8 @@ package struct BufferFacts: Sendable, Equatable {
   /// Taught by a sibling, not seen itself: good for an answer, but that they are siblings is the
   /// asker's word, so no import may rest on it.
   package internal(set) var seeded = false
+  /// Whose share of the cache it takes; the cache's own, and here since there is room.
+  var share: UInt16 = 0
   /// Milliseconds from `looked` to the next look; 0: settled.
   package internal(set) var interval: UInt32 = 0
   /// Of the devices, when it was last seen that none is left to be asked.

@@ -30,6 +30,8 @@ package struct Hints: Sendable, Equatable {
   package var clientPID: UInt32 = 0
   /// The connection that asks, 0 in a scenario: what it says of clients is good for it alone.
   package var asker: UInt64 = 0
+  /// The user who asks: whose share of the cache the buffer takes.
+  package var user: UInt32 = 0
   package var wake = false
   package var fresh = false
   package var explain = false

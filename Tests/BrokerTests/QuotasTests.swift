@@ -83,4 +83,44 @@ import Testing
     #expect(!quotas.take(Load(questions: 1, fds: 11), for: caller(":1.1")))
     #expect(quotas.take(Load(questions: 1, fds: 10), for: caller(":1.1")))
   }
+
+  @Test func whereFdsAreFewHalfAreLeftToOthers() {
+    let quotas = Quotas(fdLimit: Quotas.reserve + 20)
+    quotas.identify(caller(":1.1"), as: 1000)
+    quotas.identify(caller(":1.2"), as: 1001)
+    #expect(flood(quotas, caller(":1.1")) == 10)
+    #expect(flood(quotas, caller(":1.2")) == 10)
+  }
+
+  @Test func allConnectionsThatABusGivesAUserLeaveRoomForOthers() {
+    let quotas = Quotas(fdLimit: 65536)
+    for i in 0..<256 { _ = flood(quotas, caller(":1.\(i)")) }
+    quotas.identify(caller(":1.999"), as: 1001)
+    #expect(flood(quotas, caller(":1.999")) == Quotas.perConnection.questions)
+  }
+
+  @Test func aUserHasOnlySoManyConnections() {
+    let quotas = Quotas(fdLimit: 65536)
+    let all = (0...Quotas.connectionsPerUser).map { caller(":1.\($0)") }
+    #expect(all.filter { quotas.identify($0, as: 1000) }.count == Quotas.connectionsPerUser)
+    quotas.left(all[0])
+    #expect(quotas.identify(all.last!, as: 1000))
+    #expect(all.allSatisfy { quotas.identify($0, as: 1000) } == false)
+  }
+
+  @Test func anAdministratorIsNotLockedOut() {
+    let quotas = Quotas(fdLimit: 65536)
+    let all = (0...Quotas.connectionsPerUser).map { caller(":1.\($0)") }
+    #expect(all.allSatisfy { quotas.identify($0, as: 0) })
+  }
+
+  @Test func whatAUserHasIsTold() {
+    let quotas = Quotas(fdLimit: 65536)
+    quotas.identify(caller(":1.1"), as: 1000)
+    quotas.identify(caller(":1.2"), as: 1000)
+    _ = quotas.take(question, for: caller(":1.1"))
+    _ = quotas.take(question, for: caller(":1.2"))
+    #expect(quotas.load(of: 1000) == question + question)
+    #expect(quotas.load(of: 1001) == Load())
+  }
 }

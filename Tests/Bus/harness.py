@@ -34,6 +34,8 @@ PATIENCE = 10
 primed = PROJECT / ".build/debug/primed"
 bus_kind = private_bus.Daemon
 
+STRANGER = 65534
+
 UNKNOWN, NATIVE, IN_PLACE, MAY_MOVE, MOVES, UNREACHABLE = range(6)
 GUESS, STATE, STABLE, INTENT = range(4)
 
@@ -326,6 +328,11 @@ class BusTest(unittest.TestCase):
 
     def start_bus(self):
         return bus_kind(self.folder, self.bus_log)
+
+    def as_stranger(self, *command, **how):
+        """Runs it as a user who is neither root nor primed's."""
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, user=STRANGER,
+                              group=STRANGER, extra_groups=[], stdin=subprocess.DEVNULL, **how)
 
     def connect(self):
         client = Client(self.bus.address)

@@ -38,11 +38,12 @@ SYSTEM = """<deny own="*"/><deny send_type="method_call"/><allow send_type="sign
 
 
 class Daemon:
-    """dbus-daemon. With `policy` (a busconfig file's text) it denies by default, as the system bus does."""
+    """dbus-daemon. With `policy` (a busconfig file's text) it denies by default, as the system bus does; `limits`
+    are its own, by name."""
 
     name = "dbus-daemon"
 
-    def __init__(self, folder, log, policy=None):
+    def __init__(self, folder, log, policy=None, **limits):
         self.folder = pathlib.Path(folder)
         self.log = log
         self.path = self.folder / "bus"
@@ -52,6 +53,8 @@ class Daemon:
         if policy is not None:
             (self.folder / "policy.conf").write_text(policy)
             more = f"<include>{self.folder / 'policy.conf'}</include>"
+        for name, value in limits.items():
+            more += f'<limit name="{name}">{value}</limit>'
         self._config.write_text(CONFIG.format(
             type="system" if policy else "session", path=self.path, default=SYSTEM if policy else OPEN, more=more))
         self._config.chmod(0o644)

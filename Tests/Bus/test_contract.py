@@ -84,6 +84,13 @@ class Answers(BusTest):
         self.assertTrue(bad.details["error"].startswith(ERROR + "NotDmaBuf: plane 0"), bad.details)
         self.assertEqual(self.client.place_many(), [])
 
+    def test_one_bad_item_fails_alone(self):
+        wrong, planes, good = self.client.place_many(
+            (["game"], {"wake": GLib.Variant("s", "yes")}), (["game"] * 5, {}), (["terminal"], {}))
+        self.assertTrue(wrong.details["error"].startswith(ERROR + "InvalidArgument: hint wake"), wrong.details)
+        self.assertTrue(planes.details["error"].startswith(ERROR + "TooManyPlanes"), planes.details)
+        self.assertEqual(good.device, IGPU)
+
     def test_defaults_are_the_connections_own(self):
         other = self.connect()
         self.client.set_defaults(primary_device=DGPU)
@@ -140,6 +147,24 @@ class Errors(BusTest):
         with self.refused("InvalidArgument"):
             self.client.set_defaults(primary_device=DGPU, wake=GLib.Variant("s", "yes"))
         self.assertEqual(self.client.place("heap").device, IGPU)
+
+    def test_more_than_anyone_could_mean(self):
+        """Refused without being read to its end."""
+        for signature, value in (("as", ["x"] * 70_000), ("av", [GLib.Variant("s", "x")] * 2_000),
+                                 ("a{ss}", {str(i): "" for i in range(2_000)})):
+            with self.subTest(signature), self.refused("InvalidArgument", "1024 values"):
+                self.client.place("game", colour=GLib.Variant(signature, value))
+        with self.refused("InvalidArgument", "64 keys"):
+            self.client.place("game", **{f"key{i}": GLib.Variant("y", 0) for i in range(70)})
+        with self.refused("InvalidArgument"):
+            self.client.place("game", usage=["sample"] * 70)
+        with opened(["game"]) as fds:
+            with self.refused("TooManyPlanes"):
+                self.client.call(NAME, "Place", "aha{sv}", [0] * 70_000, {}, fds=fds)
+            with self.refused("TooManyPlanes"):
+                self.client.call(NAME, "PlaceMany", "a(aha{sv})", [([0] * 70_000, {})], fds=fds)
+            with self.refused("LimitsExceeded"):
+                self.client.call(NAME, "PlaceMany", "a(aha{sv})", [([0], {})] * 70_000, fds=fds)
 
     def test_too_many_items(self):
         with self.refused("LimitsExceeded"):

@@ -69,6 +69,51 @@ import Testing
     }
   }
 
+  @Test func aFloodMakesNobodyElsesBuffersForgotten() {
+    var cache = BufferCache(limit: 100)
+    for inode in 1...20 as ClosedRange<UInt64> {
+      cache.store(blank, of: BufferIdentity(inode: inode), for: 1000)
+    }
+    for inode in 101...1_100 as ClosedRange<UInt64> {
+      cache.store(blank, of: BufferIdentity(inode: inode), for: 1001)
+    }
+    #expect((cache.count(of: 1000), cache.count(of: 1001)) == (20, 80))
+    for inode in 1...20 as ClosedRange<UInt64> {
+      #expect(cache.find(BufferIdentity(inode: inode)) != nil)
+    }
+  }
+
+  @Test func whoComesLaterGetsAShareOfAFullCache() {
+    var cache = BufferCache(limit: 100)
+    for inode in 1...100 as ClosedRange<UInt64> {
+      cache.store(blank, of: BufferIdentity(inode: inode), for: 1000)
+    }
+    for inode in 101...300 as ClosedRange<UInt64> {
+      cache.store(blank, of: BufferIdentity(inode: inode), for: 1001)
+    }
+    #expect((cache.count(of: 1000), cache.count(of: 1001)) == (50, 50))
+    // Each keeps what it asked about last.
+    #expect(cache.find(BufferIdentity(inode: 51)) != nil)
+    #expect(cache.find(BufferIdentity(inode: 50)) == nil)
+    #expect(cache.find(BufferIdentity(inode: 251)) != nil)
+  }
+
+  @Test func aBufferStaysInTheShareOfWhoAskedFirst() {
+    var cache = BufferCache(limit: 10)
+    cache.store(blank, of: BufferIdentity(inode: 1), for: 1000)
+    cache.store(blank, of: BufferIdentity(inode: 1), for: 1001)
+    #expect((cache.count(of: 1000), cache.count(of: 1001)) == (1, 0))
+  }
+
+  @Test func sharesOfUsersWithoutBuffersAreUsedAgain() {
+    var cache = BufferCache(limit: 4)
+    for user in 1...100_000 as ClosedRange<UInt32> {
+      cache.store(blank, of: BufferIdentity(inode: UInt64(user)), for: user)
+    }
+    #expect(cache.count == 4)
+    #expect(cache.count(of: 100_000) == 1)
+  }
+
   @Test func aBufferCostsAtMost96Bytes() {
     #expect(BufferCache.bytesPerBuffer <= 96)
   }
