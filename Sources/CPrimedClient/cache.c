@@ -31,7 +31,7 @@ int primed_key_of(const struct primed_query *query, struct key *key)
 	return 0;
 }
 
-static uint64_t now_ms(void)
+uint64_t primed_now_ms(void)
 {
 	struct timespec t;
 
@@ -44,15 +44,14 @@ static struct cached *slot(struct cache *cache, const struct key *key)
 	return &cache->slots[(mix(key->inode, key->rest) >> 32) % CACHE_SIZE];
 }
 
-const struct primed_placement *primed_cache_find(struct cache *cache, const struct key *key,
-						 uint64_t generation)
+struct cached *primed_cache_find(struct cache *cache, const struct key *key, uint64_t generation)
 {
 	struct cached *c = slot(cache, key);
 
 	if (!c->placement.buffer || c->placement.generation != generation ||
 	    c->key.inode != key->inode || c->key.device != key->device || c->key.rest != key->rest)
 		return NULL;
-	return c->due && now_ms() >= c->due ? NULL : &c->placement;
+	return c;
 }
 
 void primed_cache_store(struct cache *cache, const struct key *key,
@@ -61,7 +60,7 @@ void primed_cache_store(struct cache *cache, const struct key *key,
 	*slot(cache, key) = (struct cached){
 		.key = *key,
 		.placement = *placement,
-		.due = placement->recheck ? now_ms() + placement->recheck : 0,
+		.due = placement->recheck ? primed_now_ms() + placement->recheck : 0,
 	};
 }
 

@@ -1,4 +1,8 @@
-/* The client: one connection, what is under way on it, and one epoll fd over its socket and its timer. */
+/* The client: one connection, what is under way on it, and one epoll fd over its socket and its timer.
+ *
+ * sd-bus leaves it to the bus to check a match's sender, and no bus checks the sender of what is sent to one
+ * connection alone: each signal's sender is looked at here, so that nobody but primed can call answers
+ * in question. */
 #define _GNU_SOURCE
 #include "internal.h"
 
@@ -8,14 +12,19 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Below the 128 replies that a bus lets a connection wait for. */
 #define QUESTIONS_LIMIT 100
 #define DEFAULT_TIMEOUT 500
-/* Milliseconds between two tries to connect. */
-#define RECONNECT_AFTER 1000
+/* Milliseconds between two tries to connect: twice as many at each. */
+#define RETRY_FIRST 500
+#define RETRY_LAST 32000
+/* Messages handled in one go, so that nobody's signals keep the caller's loop from its own work. */
+#define DISPATCH_LIMIT 128
+/* What has to be known before an answer may be kept: three matches in force, and primed's unique name. */
+#define LISTENING 4
+#define DRIVER "org.freedesktop.DBus"
 
 struct question {
 	struct primed_client *client;
@@ -26,6 +35,7 @@ struct question {
 	dev_t fallback;
 	/* When it was asked: an answer to something asked before a change is not kept. */
 	uint64_t epoch;
+	/* NULL: asked again behind an answer that has been given. */
 	primed_placed placed;
 	void *data;
 };
@@ -41,19 +51,14 @@ struct primed_client {
 	uint64_t generation;
 	/* Counts changes beside those of the generation. */
 	uint64_t epoch;
-	/* Matches that are in force, of 3: without them no answer may be kept. */
+	/* Of LISTENING. */
 	int listening;
-	uint64_t tried;
+	/* primed's unique name; "": it does not run, or is not known yet. */
+	char owner[256];
+	uint64_t retry_at, retry_after;
+	bool closing;
 	struct cache cache;
 };
-
-static uint64_t monotonic_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 
 static struct primed_placement default_placement(dev_t device)
 {
@@ -93,7 +98,8 @@ static void end_question(struct question *q, const struct primed_placement *plac
 	c->n_questions--;
 	sd_bus_slot_unref(q->slot);
 	free(q);
-	placed(placement ? placement : &fallback, data);
+	if (placed)
+		placed(placement ? placement : &fallback, data);
 }
 
 static void end_all_questions(struct primed_client *c)
@@ -102,34 +108,64 @@ static void end_all_questions(struct primed_client *c)
 		end_question(c->questions, NULL);
 }
 
+static bool is_same(const struct primed_placement *a, const struct primed_placement *b)
+{
+	return a->device == b->device && a->access == b->access && a->confidence == b->confidence;
+}
+
+/* Keeps an answer. Returns whether it is another one than was given before. */
+static bool keep(struct primed_client *c, const struct question *q, const struct primed_placement *placement)
+{
+	const struct cached *known;
+	bool differs;
+
+	if (c->listening != LISTENING || q->epoch != c->epoch || placement->generation < c->generation)
+		return false;
+	c->generation = placement->generation;
+	known = primed_cache_find(&c->cache, &q->key, c->generation);
+	differs = known && !is_same(&known->placement, placement);
+	primed_cache_store(&c->cache, &q->key, placement);
+	return differs;
+}
+
 static int on_reply(sd_bus_message *reply, void *data, sd_bus_error *error)
 {
 	struct question *q = data;
 	struct primed_client *c = q->client;
 	struct primed_placement placement;
+	bool told = !q->placed, changed = false;
+	int r = primed_read_placement(reply, &placement);
 
 	(void)error;
-	if (primed_read_placement(reply, &placement) < 0) {
-		end_question(q, NULL);
-		return 0;
-	}
-	if (c->listening == 3 && q->epoch == c->epoch && placement.generation >= c->generation) {
-		c->generation = placement.generation;
-		primed_cache_store(&c->cache, &q->key, &placement);
-	}
-	end_question(q, &placement);
+	if (r >= 0)
+		changed = keep(c, q, &placement);
+	end_question(q, r < 0 ? NULL : &placement);
+	if (told && changed)
+		tell_changed(c);
 	return 0;
 }
 
 /* --- what primed tells ---------------------------------------------------------------------------- */
 
+static bool is_from(sd_bus_message *m, const char *name)
+{
+	const char *sender = sd_bus_message_get_sender(m);
+
+	return sender && strcmp(sender, name) == 0;
+}
+
 static int on_invalidated(sd_bus_message *signal, void *data, sd_bus_error *error)
 {
 	struct primed_client *c = data;
+	uint64_t generation;
 
 	(void)error;
-	if (sd_bus_message_read(signal, "t", &c->generation) < 0)
+	if (!is_from(signal, c->owner))
+		return 0;
+	if (sd_bus_message_read(signal, "t", &generation) < 0)
 		forget_all(c);
+	else if (generation > c->generation)
+		c->generation = generation;
 	tell_changed(c);
 	return 0;
 }
@@ -140,6 +176,8 @@ static int on_placement_changed(sd_bus_message *signal, void *data, sd_bus_error
 	uint64_t buffer;
 
 	(void)error;
+	if (!is_from(signal, c->owner))
+		return 0;
 	c->epoch++;
 	if (sd_bus_message_read(signal, "t", &buffer) < 0)
 		forget_all(c);
@@ -149,16 +187,40 @@ static int on_placement_changed(sd_bus_message *signal, void *data, sd_bus_error
 	return 0;
 }
 
+static void set_owner(struct primed_client *c, const char *owner)
+{
+	c->owner[0] = '\0';
+	strncat(c->owner, owner, sizeof(c->owner) - 1);
+}
+
 static int on_owner_changed(sd_bus_message *signal, void *data, sd_bus_error *error)
 {
+	struct primed_client *c = data;
 	const char *name, *old, *new;
 
 	(void)error;
-	if (sd_bus_message_read(signal, "sss", &name, &old, &new) < 0)
+	if (!is_from(signal, DRIVER) || sd_bus_message_read(signal, "sss", &name, &old, &new) < 0)
 		return 0;
-	forget_all(data);
+	set_owner(c, new);
+	forget_all(c);
 	if (*new)
-		tell_changed(data);
+		tell_changed(c);
+	return 0;
+}
+
+static int on_owner(sd_bus_message *reply, void *data, sd_bus_error *error)
+{
+	struct primed_client *c = data;
+	const char *owner;
+
+	(void)error;
+	/* An error: it does not run yet. */
+	if (sd_bus_message_is_method_error(reply, NULL))
+		owner = "";
+	else if (sd_bus_message_read(reply, "s", &owner) < 0)
+		return 0;
+	set_owner(c, owner);
+	c->listening++;
 	return 0;
 }
 
@@ -182,32 +244,46 @@ static int listen_to_primed(struct primed_client *c)
 	    (r = sd_bus_match_signal_async(c->bus, NULL, broker, path, broker, "PlacementChanged",
 					   on_placement_changed, on_listening, c)) < 0)
 		return r;
-	return sd_bus_add_match_async(
-		c->bus, NULL,
-		"type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
-		"interface='org.freedesktop.DBus',member='NameOwnerChanged',arg0='org.primed.Broker1'",
-		on_owner_changed, on_listening, c);
+	if ((r = sd_bus_add_match_async(
+		     c->bus, NULL,
+		     "type='signal',sender='" DRIVER "',path='/org/freedesktop/DBus',interface='" DRIVER "',"
+		     "member='NameOwnerChanged',arg0='org.primed.Broker1'",
+		     on_owner_changed, on_listening, c)) < 0)
+		return r;
+	return sd_bus_call_method_async(c->bus, NULL, DRIVER, "/org/freedesktop/DBus", DRIVER, "GetNameOwner",
+					on_owner, c, "s", broker);
 }
 
 /* --- the connection ------------------------------------------------------------------------------- */
 
-/* Has the epoll fd wake for what sd-bus waits for now. */
-static void arm(struct primed_client *c)
+/* Has the epoll fd wake at `usec` of CLOCK_MONOTONIC, which may be past; UINT64_MAX: never. */
+static void wake_at(struct primed_client *c, uint64_t usec)
 {
 	struct itimerspec at = {0};
+
+	if (usec != UINT64_MAX) {
+		at.it_value.tv_sec = (time_t)(usec / 1000000);
+		at.it_value.tv_nsec = (long)(usec % 1000000) * 1000 + 1;
+	}
+	timerfd_settime(c->timer, TFD_TIMER_ABSTIME, &at, NULL);
+}
+
+/* Has the epoll fd wake for what sd-bus waits for now, or for the next try to connect. */
+static void arm(struct primed_client *c)
+{
 	struct epoll_event event = {0};
 	uint64_t until;
 	int events;
 
-	if (!c->bus || (events = sd_bus_get_events(c->bus)) < 0)
+	if (!c->bus) {
+		wake_at(c, c->retry_at * 1000);
+		return;
+	}
+	if ((events = sd_bus_get_events(c->bus)) < 0)
 		return;
 	event.events = (events & POLLIN ? EPOLLIN : 0) | (events & POLLOUT ? EPOLLOUT : 0);
 	epoll_ctl(c->epoll, EPOLL_CTL_MOD, sd_bus_get_fd(c->bus), &event);
-	if (sd_bus_get_timeout(c->bus, &until) > 0 && until != UINT64_MAX) {
-		at.it_value.tv_sec = (time_t)(until / 1000000);
-		at.it_value.tv_nsec = (long)(until % 1000000) * 1000 + 1;
-	}
-	timerfd_settime(c->timer, TFD_TIMER_ABSTIME, &at, NULL);
+	wake_at(c, sd_bus_get_timeout(c->bus, &until) > 0 ? until : UINT64_MAX);
 }
 
 static int open_bus(const char *address, sd_bus **bus)
@@ -226,32 +302,49 @@ static int open_bus(const char *address, sd_bus **bus)
 
 static void disconnect(struct primed_client *c)
 {
-	if (!c->bus)
+	sd_bus *bus = c->bus;
+
+	if (!bus)
 		return;
-	epoll_ctl(c->epoll, EPOLL_CTL_DEL, sd_bus_get_fd(c->bus), NULL);
-	end_all_questions(c);
-	c->bus = sd_bus_close_unref(c->bus);
+	epoll_ctl(c->epoll, EPOLL_CTL_DEL, sd_bus_get_fd(bus), NULL);
+	/* Who is called back now and asks again gets the default. */
+	c->bus = NULL;
+	c->retry_at = primed_now_ms() + RETRY_FIRST;
 	c->listening = 0;
+	set_owner(c, "");
 	forget_all(c);
+	end_all_questions(c);
+	sd_bus_close_unref(bus);
 }
 
-static int reconnect(struct primed_client *c)
+static int try_to_connect(struct primed_client *c)
 {
 	struct epoll_event event = {.events = EPOLLIN};
 	int r;
 
-	if (c->tried && monotonic_ms() - c->tried < RECONNECT_AFTER)
-		return -ENOTCONN;
-	c->tried = monotonic_ms();
 	if ((r = open_bus(c->address, &c->bus)) < 0)
 		return r;
 	if ((r = listen_to_primed(c)) < 0 ||
-	    (r = epoll_ctl(c->epoll, EPOLL_CTL_ADD, sd_bus_get_fd(c->bus), &event) < 0 ? -errno : 0) < 0) {
+	    (r = epoll_ctl(c->epoll, EPOLL_CTL_ADD, sd_bus_get_fd(c->bus), &event) < 0 ? -errno : 0) < 0)
 		c->bus = sd_bus_close_unref(c->bus);
-		return r;
-	}
+	return r;
+}
+
+/* Connects if it is time to try again. */
+static int reconnect(struct primed_client *c)
+{
+	uint64_t now = primed_now_ms();
+	int r;
+
+	if (now < c->retry_at)
+		return -ENOTCONN;
+	r = try_to_connect(c);
+	c->retry_after = c->retry_after ? c->retry_after * 2 : RETRY_FIRST;
+	if (c->retry_after > RETRY_LAST)
+		c->retry_after = RETRY_LAST;
+	c->retry_at = now + c->retry_after;
 	arm(c);
-	return 0;
+	return r;
 }
 
 struct primed_client *primed_client_open(const struct primed_client_options *options)
@@ -284,6 +377,7 @@ void primed_client_close(struct primed_client *c)
 {
 	if (!c)
 		return;
+	c->closing = true;
 	disconnect(c);
 	if (c->timer >= 0)
 		close(c->timer);
@@ -298,17 +392,33 @@ int primed_client_get_fd(const struct primed_client *c)
 	return c->epoll;
 }
 
+static int process(struct primed_client *c)
+{
+	int r = 0;
+
+	for (int i = 0; i < DISPATCH_LIMIT && c->bus; i++)
+		if ((r = sd_bus_process(c->bus, NULL)) <= 0)
+			break;
+	/* It works: should it break, the first try comes soon. */
+	if (c->listening == LISTENING)
+		c->retry_after = 0;
+	return r;
+}
+
 int primed_client_dispatch(struct primed_client *c)
 {
 	uint64_t expired;
-	int r = 0;
 
 	if (read(c->timer, &expired, sizeof(expired)) < 0 && errno != EAGAIN)
 		return -1;
-	while (c->bus && (r = sd_bus_process(c->bus, NULL)) > 0)
-		continue;
-	if (r < 0) {
+	if (!c->bus) {
+		if (reconnect(c) >= 0)
+			tell_changed(c);
+		return 0;
+	}
+	if (process(c) < 0) {
 		disconnect(c);
+		arm(c);
 		tell_changed(c);
 		errno = ECONNRESET;
 		return -1;
@@ -347,44 +457,86 @@ static int fail(int error)
 	return -1;
 }
 
-int primed_client_place(struct primed_client *c, const struct primed_query *query,
-			struct primed_placement *now, primed_placed placed, void *data)
+/* 0, or a negative errno: EBUSY and ENOMEM are the caller's to know, all else is a bus that is lost. */
+static int begin_question(struct primed_client *c, const struct primed_query *query, const struct key *key,
+			  primed_placed placed, void *data)
 {
-	const struct primed_placement *known;
-	struct primed_query full = *query;
 	struct question *q;
-	struct key key;
 	int r;
 
-	if (!query->n_planes || query->n_planes > PRIMED_MAX_PLANES)
-		return fail(EINVAL);
-	if (!full.primary_device)
-		full.primary_device = c->options.default_device;
-	if (primed_key_of(&full, &key) < 0)
-		return -1;
-	if (!full.fresh && (known = primed_cache_find(&c->cache, &key, c->generation))) {
-		*now = *known;
-		return 1;
-	}
-	if (!c->bus && reconnect(c) < 0) {
-		*now = default_placement(full.primary_device);
-		return 1;
-	}
+	if (c->closing || (!c->bus && reconnect(c) < 0))
+		return -ENOTCONN;
 	if (c->n_questions >= QUESTIONS_LIMIT)
-		return fail(EBUSY);
+		return -EBUSY;
 	if (!(q = malloc(sizeof(*q))))
-		return fail(ENOMEM);
-	*q = (struct question){.client = c, .key = key, .fallback = full.primary_device, .epoch = c->epoch,
-				.placed = placed, .data = data};
-	if ((r = ask(c, &full, q)) < 0) {
+		return -ENOMEM;
+	*q = (struct question){.client = c, .key = *key, .fallback = query->primary_device, .epoch = c->epoch,
+			       .placed = placed, .data = data};
+	if ((r = ask(c, query, q)) < 0) {
 		free(q);
-		if (r == -ENOMEM)
-			return fail(ENOMEM);
-		/* The bus is lost, as the next dispatch finds out. */
-		*now = default_placement(full.primary_device);
-		return 1;
+		return r;
 	}
 	enlist(c, q);
 	arm(c);
 	return 0;
+}
+
+/* An answer that was not settled is given once more, and asked for again behind it; should that fail, it is
+ * tried again after as long. */
+static void ask_again(struct primed_client *c, const struct primed_query *query, struct cached *known)
+{
+	known->due = primed_now_ms() + known->placement.recheck + c->options.timeout;
+	begin_question(c, query, &known->key, NULL, NULL);
+}
+
+/* The query as it is sent, and its key. */
+static int prepare(const struct primed_client *c, const struct primed_query *query, struct primed_query *full,
+		   struct key *key)
+{
+	if (!query->n_planes || query->n_planes > PRIMED_MAX_PLANES)
+		return fail(EINVAL);
+	*full = *query;
+	if (!full->primary_device)
+		full->primary_device = c->options.default_device;
+	return primed_key_of(full, key);
+}
+
+int primed_client_peek(struct primed_client *c, const struct primed_query *query, struct primed_placement *now)
+{
+	const struct cached *known;
+	struct primed_query full;
+	struct key key;
+
+	if (prepare(c, query, &full, &key) < 0)
+		return -1;
+	known = full.fresh ? NULL : primed_cache_find(&c->cache, &key, c->generation);
+	if (!known || (known->due && primed_now_ms() >= known->due))
+		return 0;
+	*now = known->placement;
+	return 1;
+}
+
+int primed_client_place(struct primed_client *c, const struct primed_query *query,
+			struct primed_placement *now, primed_placed placed, void *data)
+{
+	struct cached *known;
+	struct primed_query full;
+	struct key key;
+	int r;
+
+	if (prepare(c, query, &full, &key) < 0)
+		return -1;
+	if (!full.fresh && (known = primed_cache_find(&c->cache, &key, c->generation))) {
+		*now = known->placement;
+		if (known->due && primed_now_ms() >= known->due)
+			ask_again(c, &full, known);
+		return 1;
+	}
+	if ((r = begin_question(c, &full, &key, placed, data)) == 0)
+		return 0;
+	if (r == -EBUSY || r == -ENOMEM)
+		return fail(-r);
+	/* The next dispatch finds out that the bus is lost. */
+	*now = default_placement(full.primary_device);
+	return 1;
 }

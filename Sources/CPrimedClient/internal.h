@@ -12,8 +12,8 @@ struct key {
 
 struct cached {
 	struct key key;
-	struct primed_placement placement;
-	uint64_t due; /* CLOCK_MONOTONIC ms to ask again at; 0: settled */
+	struct primed_placement placement; /* of no buffer: an empty slot */
+	uint64_t due;                      /* primed_now_ms to ask again at; 0: settled */
 };
 
 /* Direct-mapped: a collision costs a question, nothing else. */
@@ -26,9 +26,11 @@ struct cache {
 /* -1 and errno where a plane is not an open fd. */
 int primed_key_of(const struct primed_query *query, struct key *key);
 
-/* NULL: unknown, of another generation, or due. */
-const struct primed_placement *primed_cache_find(struct cache *cache, const struct key *key,
-						 uint64_t generation);
+/* CLOCK_MONOTONIC in milliseconds. */
+uint64_t primed_now_ms(void);
+
+/* NULL: unknown, or of another generation. */
+struct cached *primed_cache_find(struct cache *cache, const struct key *key, uint64_t generation);
 void primed_cache_store(struct cache *cache, const struct key *key,
 			const struct primed_placement *placement);
 void primed_cache_drop(struct cache *cache, uint64_t buffer);

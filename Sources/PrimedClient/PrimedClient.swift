@@ -1,11 +1,12 @@
 // For compositors in Swift: asks primed on which DRM device a DMA-BUF should be used.
 //
-// The C library does the work, on a queue of its own; see primed-client.h for what a question means,
-// what is cached and when the default comes.
+// The C library does the work, under a lock, and a queue of its own handles what comes; see primed-client.h
+// for what a question means, what is cached and when the default comes.
 
 import CPrimedClient
 import Dispatch
 import Glibc
+import Synchronization
 
 public struct Placement: Sendable, Equatable {
   /// How the device gets at the buffer.
@@ -61,44 +62,78 @@ public struct PrimedClientError: Error, Equatable {
   public var errno: Int32
 }
 
-public final class PrimedClient: @unchecked Sendable {
-  // Touched on `queue` only, but for its birth and its end.
-  private let client: OpaquePointer
-  private let queue = DispatchQueue(label: "org.primed.client")
-  private let source: any DispatchSourceRead
+public final class PrimedClient: Sendable {
+  /// One tick whenever earlier answers may no longer hold: ask again about buffers in use. For one reader.
+  public let changes: AsyncStream<Void>
+
+  /// The C library's client, which is not thread-safe, and what it calls at a change.
+  private struct Core: @unchecked Sendable {
+    let client: OpaquePointer
+    let onChanged: Unmanaged<Ticks>
+  }
+  private final class Ticks {
+    let stream: AsyncStream<Void>.Continuation
+    init(_ stream: AsyncStream<Void>.Continuation) { self.stream = stream }
+  }
+  private let core: Mutex<Core>
+  private let source: Source
+
+  /// Ends the connection when it goes, after what is being handled.
+  private struct Source: @unchecked Sendable { let source: any DispatchSourceRead }
 
   /// - Parameters:
   ///   - address: a D-Bus address; nil: the system bus.
   ///   - defaultDevice: the answer when primed gives none in time.
   ///   - timeout: milliseconds.
+  /// - Throws: as primed_client_open fails.
   public init(address: String? = nil, defaultDevice: UInt64, timeout: UInt32 = 500) throws {
+    let (stream, ticks) = AsyncStream.makeStream(
+      of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    changes = stream
+    let onChanged = Unmanaged.passRetained(Ticks(ticks))
     var options = primed_client_options()
     options.default_device = dev_t(defaultDevice)
     options.timeout = timeout
-    let opened: OpaquePointer? =
-      if let address {
-        address.withCString {
-          options.address = $0
-          return primed_client_open(&options)
-        }
-      } else {
-        primed_client_open(&options)
-      }
-    guard let opened else { throw PrimedClientError(errno: errno) }
-    client = opened
-    source = DispatchSource.makeReadSource(
-      fileDescriptor: primed_client_get_fd(opened), queue: queue)
-    let handle = Handle(client: opened)
-    // A lost bus has been told to those who asked; the next question connects again.
-    source.setEventHandler { _ = primed_client_dispatch(handle.client) }
-    source.setCancelHandler { primed_client_close(handle.client) }
-    source.activate()
+    options.on_changed = { Unmanaged<Ticks>.fromOpaque($0!).takeUnretainedValue().stream.yield() }
+    options.data = onChanged.toOpaque()
+    guard let opened = Self.open(address, &options) else {
+      let code = errno
+      onChanged.release()
+      throw PrimedClientError(errno: code)
+    }
+    core = Mutex(Core(client: opened, onChanged: onChanged))
+    source = Source(
+      source: DispatchSource.makeReadSource(
+        fileDescriptor: primed_client_get_fd(opened),
+        queue: DispatchQueue(label: "org.primed.client")))
+    listen(Core(client: opened, onChanged: onChanged))
   }
 
-  deinit { source.cancel() }
+  deinit { source.source.cancel() }
 
-  /// For closures that run on the queue.
-  private struct Handle: @unchecked Sendable { let client: OpaquePointer }
+  private static func open(
+    _ address: String?, _ options: inout primed_client_options
+  ) -> OpaquePointer? {
+    guard let address else { return primed_client_open(&options) }
+    return address.withCString {
+      options.address = $0
+      return primed_client_open(&options)
+    }
+  }
+
+  private func listen(_ ended: Core) {
+    // A lost bus has been told to those who asked; the library connects again.
+    source.source.setEventHandler { [weak self] in
+      self?.core.withLock { _ = primed_client_dispatch($0.client) }
+    }
+    // Nobody else has it any more.
+    source.source.setCancelHandler {
+      primed_client_close(ended.client)
+      ended.onChanged.takeUnretainedValue().stream.finish()
+      ended.onChanged.release()
+    }
+    source.source.activate()
+  }
 
   /// One question under way; owned by the C library until it calls back.
   private final class Asker {
@@ -106,34 +141,53 @@ public final class PrimedClient: @unchecked Sendable {
     init(_ answer: CheckedContinuation<Placement, any Error>) { self.answer = answer }
   }
 
-  /// Borrows `planes`, the buffer's DMA-BUF fds, until it returns.
+  /// Asks, unless the answer is known. Borrows `planes`, the buffer's DMA-BUF fds, until it returns.
+  /// - Throws: as primed_client_place fails.
   public func place(_ planes: [Int32], _ hints: Hints = Hints()) async throws -> Placement {
-    try await withCheckedThrowingContinuation { continuation in
-      queue.async { [self] in ask(planes, hints, Asker(continuation)) }
+    if let known = known(planes, hints) { return known }
+    return try await withCheckedThrowingContinuation { ask(planes, hints, Asker($0)) }
+  }
+
+  /// The answer from the cache, at the cost of an fstat a plane and a look-up; nil: `place` has to ask.
+  public func known(_ planes: [Int32], _ hints: Hints = Hints()) -> Placement? {
+    var now = primed_placement()
+    let found = withQuery(planes, hints) { query in
+      core.withLock { primed_client_peek($0.client, &query, &now) }
     }
+    return found > 0 ? Placement(now) : nil
   }
 
   private func ask(_ planes: [Int32], _ hints: Hints, _ asker: Asker) {
     var now = primed_placement()
     let waiting = Unmanaged.passRetained(asker)
-    let result = planes.withUnsafeBufferPointer { fds in
-      var query = primed_query(hints)
-      query.planes = fds.baseAddress
-      query.n_planes = UInt32(fds.count)
-      return primed_client_place(
-        client, &query, &now,
-        { placement, data in
-          let asker = Unmanaged<Asker>.fromOpaque(data!).takeRetainedValue()
-          asker.answer.resume(returning: Placement(placement!.pointee))
-        }, waiting.toOpaque())
+    let (result, code) = withQuery(planes, hints) { query in
+      core.withLock {
+        let result = primed_client_place(
+          $0.client, &query, &now,
+          { placement, data in
+            let asker = Unmanaged<Asker>.fromOpaque(data!).takeRetainedValue()
+            asker.answer.resume(returning: Placement(placement!.pointee))
+          }, waiting.toOpaque())
+        return (result, errno)
+      }
     }
     guard result != 0 else { return }
-    let code = errno
     waiting.release()
     if result > 0 {
       asker.answer.resume(returning: Placement(now))
     } else {
       asker.answer.resume(throwing: PrimedClientError(errno: code))
+    }
+  }
+
+  private func withQuery<R>(
+    _ planes: [Int32], _ hints: Hints, _ body: (inout primed_query) -> R
+  ) -> R {
+    planes.withUnsafeBufferPointer { fds in
+      var query = primed_query(hints)
+      query.planes = fds.baseAddress
+      query.n_planes = UInt32(fds.count)
+      return body(&query)
     }
   }
 }

@@ -62,5 +62,13 @@ class Examples(BusTest):
 
     def test_swift(self):
         program = harness.primed.parent / "PlaceExample"
-        lines = self.run_example(program, self.bus.address, IGPU, "game", "game", "terminal")
-        self.assertEqual(lines, [f"game {DGPU} {NATIVE} asked"] * 2 + [f"terminal {IGPU} {NATIVE} asked"])
+        lines = self.run_example(program, self.bus.address, IGPU, "game", "terminal")
+        self.assertEqual(lines, [
+            f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached",
+            f"terminal {IGPU} {NATIVE} asked", f"terminal {IGPU} {NATIVE} cached"])
+
+    def test_swift_without_primed(self):
+        self.daemon.stop()
+        program = harness.primed.parent / "PlaceExample"
+        lines = self.run_example(program, self.bus.address, IGPU, "game")
+        self.assertEqual(lines, [f"game {IGPU} {MAY_MOVE} default"] * 2)

@@ -4,9 +4,14 @@
  * Nothing here blocks after primed_client_open, and nothing starts a thread: poll the one fd and dispatch. A
  * question that primed does not answer in time, or at all, is answered with the compositor's own default,
  * so that a compositor needs no second path. Answers are cached by the buffer's identity for as long as
- * primed says that they hold; an answer from the cache costs an fstat a plane and a look-up.
+ * primed says that they hold; an answer from the cache costs an fstat a plane and a look-up. So ask whenever a
+ * buffer is used, say at every commit, rather than keep an answer of your own.
  *
- * Not thread-safe: use a client on one thread at a time, and don't close it from a callback. Link with -lsystemd (pkg-config: primed-client).
+ * An answer that primed calls unsettled (recheck) is given until a later question finds it due: that one is
+ * given it too, and primed is asked again behind it. Should the new answer differ, on_changed tells.
+ *
+ * Not thread-safe: use a client on one thread at a time. A callback may ask, but not close or dispatch.
+ * Link with -lprimed-client (pkg-config: primed-client).
  */
 #ifndef PRIMED_CLIENT_H
 #define PRIMED_CLIENT_H
@@ -65,7 +70,7 @@ struct primed_placement {
 	uint32_t confidence;    /* enum primed_confidence */
 	uint64_t buffer;        /* plane 0's identity; 0 if primed has not answered */
 	uint64_t generation;
-	uint32_t recheck;       /* milliseconds; ask again after so long. 0: settled */
+	uint32_t recheck;       /* milliseconds after which it is asked for again. 0: settled */
 	bool is_default;        /* primed has not answered: the default device */
 };
 
@@ -88,21 +93,23 @@ typedef void (*primed_placed)(const struct primed_placement *placement, void *da
  * Connects. primed need not run: it is started on demand, and until it answers the default holds.
  *
  * Returns the client, to be closed with primed_client_close, or NULL with errno set: ENOENT or
- * ECONNREFUSED where there is no bus, EINVAL for a bad address, ENOMEM, EMFILE.
+ * ECONNREFUSED where there is no bus, EINVAL for a bad address, ENOMEM, EMFILE. `options` is used during
+ * the call only.
  */
 struct primed_client *primed_client_open(const struct primed_client_options *options);
 
-/* Calls what waits with the default, and frees the client. NULL is allowed. */
+/* Calls what waits with the default, and frees the client; on_changed is not called. NULL is allowed. */
 void primed_client_close(struct primed_client *client);
 
-/* The fd to poll for reading. Owned by the client and the same for its whole life. */
+/* The fd to poll for reading. Owned by the client and the same for its whole life. Never fails. */
 int primed_client_get_fd(const struct primed_client *client);
 
 /*
  * Handles what has come, without blocking; call it when the fd is readable.
  *
- * Returns 0, or -1 with errno set when the bus is lost (ECONNRESET): what waited has got its default
- * then, and the next question tries to connect again.
+ * Returns 0, or -1 with errno set. ECONNRESET: the bus is lost; what waited has got its default, and the
+ * client connects again by itself, first at once and then less and less often, which on_changed tells.
+ * Others are the kernel's, and call for closing the client.
  */
 int primed_client_dispatch(struct primed_client *client);
 
@@ -115,6 +122,15 @@ int primed_client_dispatch(struct primed_client *client);
  */
 int primed_client_place(struct primed_client *client, const struct primed_query *query,
 			struct primed_placement *now, primed_placed placed, void *data);
+
+/*
+ * The answer from the cache, and no more: primed is not asked.
+ *
+ * Returns 1 if `now` has it, 0 if it is not there or due to be asked for again, -1 with errno set: EINVAL
+ * (number of planes), EBADF (not an fd).
+ */
+int primed_client_peek(struct primed_client *client, const struct primed_query *query,
+		       struct primed_placement *now);
 
 #ifdef __cplusplus
 }

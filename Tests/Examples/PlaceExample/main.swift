@@ -1,4 +1,4 @@
-// PlaceExample ADDRESS DEFAULT BUFFER...: asks about simulated buffers with async/await.
+// PlaceExample ADDRESS DEFAULT BUFFER...: asks about each simulated buffer twice, with async/await.
 
 import Glibc
 import PrimedClient
@@ -11,6 +11,10 @@ let client = try PrimedClient(address: words[1], defaultDevice: UInt64(words[2])
 for name in words.dropFirst(3) {
   let fd = memfd("primed:\(name)", 1)
   defer { close(fd) }
-  let placement = try await client.place([fd])
-  print(name, placement.device, placement.access.rawValue, placement.isDefault ? "default" : "asked")
+  for _ in 1...2 {
+    let isKnown = client.known([fd]) != nil
+    let placement = try await client.place([fd])
+    let source = placement.isDefault ? "default" : isKnown ? "cached" : "asked"
+    print(name, placement.device, placement.access.rawValue, source)
+  }
 }
