@@ -47,7 +47,6 @@ def dev_t(minor):
 IGPU, DGPU = dev_t(128), dev_t(129)
 
 
-# Asked about once before a test begins, so that what primed opens once is open.
 WARM_UP = {"id": "warm-up", "exporter": "igpu", "home": "system", "residency": "system"}
 
 
@@ -308,6 +307,8 @@ class BusTest(unittest.TestCase):
     scenario = laptop()
     limits = ()
     options = ()
+    # Of the scenario; asked about before the test begins, so that what primed opens once is open.
+    known_buffer = "warm-up"
     # A test that ends its daemon checks its exit, not its fds.
     leaves_daemon_running = True
 
@@ -322,7 +323,7 @@ class BusTest(unittest.TestCase):
         self.daemon = Primed(self.bus.address, self.folder, self.scenario, self.limits, options=self.options)
         self.addCleanup(self.daemon.stop)
         self.client = self.connect()
-        self.client.place("warm-up")
+        self.client.place(self.known_buffer)
         self.client.settle()
         self.fds_at_start = self.daemon.fds()
 

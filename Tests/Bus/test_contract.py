@@ -1,13 +1,16 @@
 """The contract of PRODUCT.md: answers, hints, errors, introspection, properties."""
 import os
+import re
+import shlex
 import subprocess
 import tempfile
+import textwrap
 import xml.etree.ElementTree as xml
 
 from gi.repository import GLib
 
 from harness import (
-    DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PROJECT, BusTest, dev_t, opened,
+    DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PATIENCE, PROJECT, BusTest, dev_t, opened,
     wait_until)
 
 CARD_OF_IGPU = dev_t(1)
@@ -208,7 +211,59 @@ def members(interface):
     return lines
 
 
+def examples(name):
+    """{member: its example's lines} of an interface's documentation."""
+    text = (PROJECT / "dbus" / f"{name}.xml").read_text()
+    found = {}
+    for comment in re.findall(r"<!--\n(.*?)-->", text, re.S):
+        member, example = re.match(r" *([\w.]+):", comment)[1], re.search(r"\n *Examples?\b[^\n]*:\n(.*)", comment, re.S)
+        if example:
+            found[member] = textwrap.dedent(example[1]).strip().splitlines()
+    return found
+
+
 class Documentation(BusTest):
+    scenario = "hybrid-laptop"
+    known_buffer = "terminal"
+
+    def run_example(self, words, **how):
+        """As it stands there: this bus is its system bus."""
+        return subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=PATIENCE,
+                              env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": self.bus.address}, **how)
+
+    def test_every_member_has_an_example(self):
+        for name in (NAME, DEVICE):
+            members = {one.get("name") for one in self.documented(name) if one.get("name")}
+            self.assertEqual(members - examples(name).keys(), set())
+
+    def test_examples_of_calls_work_as_they_stand(self):
+        for member, lines in sorted(examples(NAME).items(), key=lambda one: one[0] == "ReleaseDevice"):
+            if not lines[0].startswith("busctl"):
+                continue
+            *call, printed = lines if " get-property " in lines[0] else [*lines, ""]
+            done = self.run_example(shlex.split(" ".join(call)))
+            with self.subTest(member):
+                self.assertEqual((done.returncode, done.stderr), (0, ""))
+                if member == "ReleaseDevice":
+                    self.assertRegex(done.stdout, r"^h \d+\n$")
+                elif member == "Statistics":
+                    self.assertTrue(done.stdout.startswith("a{st} "))
+                else:
+                    self.assertEqual(done.stdout.strip(), printed)
+
+    def test_examples_in_python_work_as_they_stand(self):
+        for member in ("Place", "PlaceMany"):
+            with opened(["game", "game"]) as fds, self.subTest(member):
+                script = f"import dbus, os\nos.dup2({fds[0]}, 5)\nos.dup2({fds[1]}, 6)\n"
+                script += "\n".join(examples(NAME)[member]).replace("broker.Place", "answer = broker.Place")
+                done = self.run_example(["/usr/bin/python3", "-c", script + "\nprint(len(answer))"], pass_fds=fds)
+                self.assertEqual(done.stdout, {"Place": "6\n", "PlaceMany": "2\n"}[member], done.stderr)
+
+    def test_examples_of_properties_have_their_types(self):
+        for one in self.documented(DEVICE).findall("property"):
+            line, = examples(DEVICE)[one.get("name")]
+            self.assertTrue(line.startswith(one.get("type") + " "), line)
+
     def introspect(self, path):
         return xml.fromstring(self.client.call("org.freedesktop.DBus.Introspectable", "Introspect", "", path=path)[0])
 
