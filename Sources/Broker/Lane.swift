@@ -76,19 +76,6 @@ final class Complaints: Sendable {
   }
 }
 
-/// A job's work. The loop may take it back before the worker has begun, so that what is queued behind a
-/// hung call holds no fd.
-final class Ticket<Work: Sendable>: Sendable {
-  private let work: Mutex<Work?>
-  init(_ work: Work) { self.work = Mutex(work) }
-  func take() -> Work? {
-    work.withLock { held in
-      defer { held = nil }
-      return held
-    }
-  }
-}
-
 /// What a worker's job came to.
 enum LaneResult: Sendable {
   case probed(ProbeOutcome)
@@ -113,13 +100,18 @@ final class Sacrifice: Sendable {
   init(_ fd: consuming OwnedFD) { self.fd = fd }
 }
 
-/// Lives on the loop; its jobs run on its worker, in order.
+/// Lives on the loop; its jobs run on its worker one by one, users taking turns. What waits for its turn is
+/// not the worker's yet, so that what is behind a hung call can be ended, and holds no fd.
 final class Lane {
   let device: DeviceDescription
   let node: OpenNode
   let worker: Worker
-  /// Jobs that someone waits for, by number.
+  /// Jobs that someone waits for, by number: the one that runs, and those in `turns`.
   private(set) var waiting: [UInt64: Waiting] = [:]
+  /// May name jobs that nobody waits for any more.
+  private var turns = Turns<UInt64>()
+  /// The job that the worker has.
+  private(set) var running: UInt64?
   /// Jobs that the driver has and nobody waits for any more.
   private(set) var abandoned: Set<UInt64> = []
   /// A deadline passed, and nothing came back since.
@@ -128,9 +120,10 @@ final class Lane {
   var idle: EventSource?
 
   struct Waiting {
+    /// Gives it to the worker.
+    var begin: () -> Void
     var end: (JobEnd) -> Void
-    /// Takes the work back; false: the worker has begun.
-    var cancel: () -> Bool
+    /// Of its turn, then of its end.
     var deadline: EventSource
   }
 
@@ -157,10 +150,24 @@ final class Lane {
     device.sysfsPath == other.sysfsPath && device.registration == other.registration
   }
 
-  func wait(for job: UInt64, _ entry: Waiting) { waiting[job] = entry }
+  func wait(for job: UInt64, of user: UInt32, _ entry: Waiting) {
+    waiting[job] = entry
+    turns.add(job, of: user)
+  }
+
+  /// Begins the job whose turn it is, if the worker is free.
+  func advance(_ makeDeadline: (UInt64) -> EventSource?) {
+    while running == nil, let job = turns.next() {
+      guard let begin = waiting[job]?.begin else { continue }
+      if let deadline = makeDeadline(job) { waiting[job]?.deadline = deadline }
+      running = job
+      begin()
+    }
+  }
 
   /// The worker is through with a job: returns who is to be told, if anyone still waits.
   func finish(_ job: UInt64) -> ((JobEnd) -> Void)? {
+    if running == job { running = nil }
     abandoned.remove(job)
     return waiting.removeValue(forKey: job)?.end
   }
@@ -168,7 +175,7 @@ final class Lane {
   /// Nobody waits for this job any more. Returns who did.
   func abandon(_ job: UInt64) -> ((JobEnd) -> Void)? {
     guard let entry = waiting.removeValue(forKey: job) else { return nil }
-    if !entry.cancel() { abandoned.insert(job) }
+    if running == job { abandoned.insert(job) }
     return entry.end
   }
 

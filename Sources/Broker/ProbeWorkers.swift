@@ -2,7 +2,7 @@
 //
 // Every job ends once for the one who waits for it: when it is done, at its deadline, or when its device
 // is released or goes. The call itself may still be in the driver then: its lane gets no other job until
-// it is back.
+// it is back. A job whose turn does not come in time ends too, and tells nothing of the driver.
 
 internal import DRM
 internal import Glibc
@@ -16,6 +16,9 @@ struct LaneReport: Sendable {
   var job: UInt64
   var result: LaneResult
 }
+
+/// No user: jobs of primed's own.
+let ourselves = UInt32.max
 
 final class ProbeWorkers: Prober {
   let loop: EventLoop
@@ -40,7 +43,7 @@ final class ProbeWorkers: Prober {
   // MARK: Prober
 
   func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void) {
-    run(slot, task.device, work: task, { .probed(probeOnWorker($0, $1)) }) { end in
+    run(slot, task.device, of: task.user, work: task, { .probed(probeOnWorker($0, $1)) }) { end in
       switch end {
       case .done(.probed(let outcome)): done(outcome)
       case .timedOut: done(.timedOut)
@@ -86,7 +89,7 @@ final class ProbeWorkers: Prober {
 
   /// Runs `job` on the device's worker, if the device may be opened now.
   func run<Work: Sendable>(
-    _ slot: DeviceSlot, _ device: DeviceDescription, work: Work,
+    _ slot: DeviceSlot, _ device: DeviceDescription, of user: UInt32 = ourselves, work: Work,
     _ job: @escaping @Sendable (OpenNode, Work) -> LaneResult,
     then: @escaping (JobEnd) -> Void
   ) {
@@ -95,7 +98,7 @@ final class ProbeWorkers: Prober {
     do throws(Errno) {
       let lane = try lane(slot, device)
       guard !lane.hangs else { return loop.soon { then(.timedOut) } }
-      try submit(lane, slot, work: work, job, then: then)
+      try submit(lane, slot, of: user, work: work, job, then: then)
     } catch {
       Log.write(.warning, "no worker for \(device.stableID): \(error)")
       loop.soon { then(.timedOut) }
@@ -103,24 +106,26 @@ final class ProbeWorkers: Prober {
   }
 
   private func submit<Work: Sendable>(
-    _ lane: Lane, _ slot: DeviceSlot, work: Work,
+    _ lane: Lane, _ slot: DeviceSlot, of user: UInt32 = ourselves, work: Work,
     _ job: @escaping @Sendable (OpenNode, Work) -> LaneResult,
     then: @escaping (JobEnd) -> Void
   ) throws(Errno) {
     lastJob += 1
-    let (id, ticket, node, mailbox) = (lastJob, Ticket(work), lane.node, mailbox)
-    let deadline = try loop.after(probeDeadline) { [unowned self, unowned lane] in
-      expire(lane, id)
+    let (id, node, worker, mailbox) = (lastJob, lane.node, lane.worker, mailbox)
+    let begin = {
+      worker.submit { mailbox.post(LaneReport(slot: slot, job: id, result: job(node, work))) }
     }
+    let deadline = try makeDeadline(lane, id)
     lane.idle = nil
-    lane.wait(
-      for: id,
-      Lane.Waiting(end: then, cancel: { ticket.take() != nil }, deadline: deadline))
-    lane.worker.submit {
-      guard let work = ticket.take() else { return }
-      mailbox.post(LaneReport(slot: slot, job: id, result: job(node, work)))
-    }
+    lane.wait(for: id, of: user, Lane.Waiting(begin: begin, end: then, deadline: deadline))
+    advance(lane)
   }
+
+  private func makeDeadline(_ lane: Lane, _ job: UInt64) throws(Errno) -> EventSource {
+    try loop.after(probeDeadline) { [unowned self, unowned lane] in expire(lane, job) }
+  }
+
+  private func advance(_ lane: Lane) { lane.advance { try? makeDeadline(lane, $0) } }
 
   private func lane(_ slot: DeviceSlot, _ device: DeviceDescription) throws(Errno) -> Lane {
     if let lane = lanes[slot] {
@@ -136,12 +141,17 @@ final class ProbeWorkers: Prober {
   private func finish(_ report: LaneReport) {
     guard let lane = lanes[report.slot] else { return }
     let end = lane.finish(report.job)
+    advance(lane)
     if lane.isIdle { closeWhenIdle(lane, report.slot, after: idleClose) }
     if lane.breaksSilence() { onAnswer?(report.slot) }
     end?(.done(report.result))
   }
 
   private func expire(_ lane: Lane, _ job: UInt64) {
+    guard lane.running == job || lane.hangs else {
+      lane.abandon(job)?(.gone)
+      return
+    }
     let isFirst = !lane.isLate
     let end = lane.expire(job)
     if isFirst {

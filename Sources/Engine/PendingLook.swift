@@ -90,7 +90,7 @@ final class PendingLook {
     guard let entry = keeper.registry[slot] else { return pending.step() }
     let incarnation = keeper.incarnation(of: slot)
     let task = ProbeTask(
-      device: entry.description, buffer: buffer, method: method, wake: scope.wake)
+      device: entry.description, buffer: buffer, method: method, wake: scope.wake, user: user)
     count()
     prober.probe(task, at: slot) { outcome in
       if incarnation == self.keeper.incarnation(of: slot) { self.note(outcome, of: slot) }

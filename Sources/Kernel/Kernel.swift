@@ -64,11 +64,16 @@ package struct ProbeTask: Sendable {
   package var method: ProbeMethod
   /// May wake the device.
   package var wake: Bool
-  package init(device: DeviceDescription, buffer: HeldBuffer, method: ProbeMethod, wake: Bool) {
+  /// For whom: users take turns at a device.
+  package var user: UInt32
+  package init(
+    device: DeviceDescription, buffer: HeldBuffer, method: ProbeMethod, wake: Bool, user: UInt32 = 0
+  ) {
     self.device = device
     self.buffer = buffer
     self.method = method
     self.wake = wake
+    self.user = user
   }
 }
 
