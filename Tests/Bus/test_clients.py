@@ -8,8 +8,7 @@ from harness import DGPU, IGPU, INTENT, NAME, NATIVE, PATH, PATIENCE, BusTest, o
 PLACE = "org.primed.Broker1.Place"
 
 
-class Tools(BusTest):
-    """Command line tools."""
+class Tool(BusTest):
 
     def run_tool(self, *command, code=0, fds=()):
         done = subprocess.run(
@@ -17,6 +16,10 @@ class Tools(BusTest):
             env={**os.environ, "DBUS_SESSION_BUS_ADDRESS": self.bus.address})
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         return done.stdout + done.stderr
+
+
+class Tools(Tool):
+    """Command line tools."""
 
     def test_busctl(self):
         bus = f"--address={self.bus.address}"
@@ -57,6 +60,34 @@ class Tools(BusTest):
             self.assertIn(member, methods)
         self.assertEqual(self.run_tool(*to, PATH, "org.primed.Broker1.PrimaryDevice"), f"{IGPU}\n")
         self.assertRegex(self.run_tool(*to, PATH, "org.primed.Broker1.Generation"), r"^\d+\n$")
+
+
+class Guards(Tool):
+    """Tools that can't send fds can still be sent one; a guard goes with the tool's process."""
+
+    def released(self, *command, says):
+        self.assertRegex(self.run_tool(*command), says)
+        self.client.listen()
+        if self.client.place("game").device != DGPU:
+            self.client.wait_for("PlacementsInvalidated")
+        self.assertEqual(self.client.place("game").device, DGPU)
+
+    def test_busctl(self):
+        self.released("busctl", f"--address={self.bus.address}", "call", NAME, PATH, NAME, "ReleaseDevice", "ts",
+                      str(DGPU), "test", says=r"^h \d+\n$")
+
+    def test_gdbus(self):
+        self.released("gdbus", "call", "--address", self.bus.address, "--dest", NAME, "--object-path", PATH,
+                      "--method", f"{NAME}.ReleaseDevice", str(DGPU), "test", says=r"^\(handle 0,\)\n$")
+
+    def test_dbus_send(self):
+        self.released("dbus-send", f"--bus={self.bus.address}", "--print-reply", f"--dest={NAME}", PATH,
+                      f"{NAME}.ReleaseDevice", f"uint64:{DGPU}", "string:test", says="file descriptor")
+
+    def test_qdbus(self):
+        """It can show no fd, and drops it."""
+        self.released("qdbus", "--bus", self.bus.address, NAME, PATH, f"{NAME}.ReleaseDevice", str(DGPU), "test",
+                      says="")
 
 
 class Libraries(BusTest):
