@@ -17,6 +17,7 @@ import load_client
 UNIT = "primed.service"
 DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d")
 EXPOSURE = 13   # tenths
+RELEASE = "org.primed.release-device"
 
 
 def setUpModule():
@@ -409,9 +410,51 @@ class Policy(unittest.TestCase):
         self.assertIn("denied", done.stdout.lower())
         self.assertEqual(broker.command("systemctl", "service-log-level", UNIT).strip(), "info")
 
+    RULES = pathlib.Path("/etc/polkit-1/rules.d/10-primed-test.rules")
+
+    def release(self, *options):
+        """The words of a call that releases a tgpu."""
+        return ["busctl", *options, "call", broker.NAME, broker.PATH, broker.NAME, "ReleaseDevice", "ts",
+                str(gpus.gpu("tgpu").number), "test"]
+
+    def state(self):
+        return broker.Broker().device(gpus.gpu("tgpu"))["State"]
+
     def test_release_takes_an_administrator(self):
-        tgpu = gpus.gpu("tgpu")
-        done = as_nobody("busctl", "call", broker.NAME, broker.PATH, broker.NAME, "ReleaseDevice", "ts",
-                         str(tgpu.number), "test")
+        done = as_nobody(*self.release())
         self.assertNotEqual(done.returncode, 0)
-        self.assertEqual(broker.Broker().device(tgpu)["State"], "ready")
+        self.assertEqual(self.state(), "ready")
+
+    def test_a_caller_that_can_not_wait_for_the_user_is_told(self):
+        done = as_nobody(*self.release("--allow-interactive-authorization=no"))
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("ALLOW_INTERACTIVE_AUTHORIZATION", done.stdout)
+
+    def test_polkit_may_let_others(self):
+        self.RULES.write_text("polkit.addRule(function(action, subject) {"
+                              f' if (action.id == "{RELEASE}" && subject.user == "nobody")'
+                              " return polkit.Result.YES; });")
+        self.addCleanup(broker.command, "systemctl", "restart", "polkit")
+        self.addCleanup(self.RULES.unlink)
+        broker.command("systemctl", "restart", "polkit")
+        done = as_nobody(*self.release())
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertRegex(done.stdout, r"^h \d+$")
+        until(lambda: self.state() == "ready")
+
+    def test_nobody_waits_for_those_who_wait_for_polkit(self):
+        broker.command("systemctl", "start", "polkit")
+        polkit = int(broker.command("systemctl", "show", "-P", "MainPID", "polkit"))
+        os.kill(polkit, signal.SIGSTOP)
+        self.addCleanup(os.kill, polkit, signal.SIGCONT)
+        waiting = [subprocess.Popen(["runuser", "-u", "nobody", "--", *self.release()], stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT, text=True) for _ in range(6)]
+        until(lambda: sum(process.poll() is not None for process in waiting) == 2)
+        with gpus.udmabuf() as buffer:
+            broker.Broker().place(buffer, fresh=True)
+        self.assertRegex(broker.command(*self.release()), r"^h \d+$")
+        os.kill(polkit, signal.SIGCONT)
+        said = [process.communicate(timeout=60)[0] for process in waiting]
+        self.assertEqual(sum("others of your calls" in one for one in said), 2, said)
+        self.assertEqual([process.returncode != 0 for process in waiting], [True] * 6)
+        until(lambda: self.state() == "ready")

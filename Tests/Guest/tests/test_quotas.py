@@ -1,0 +1,101 @@
+"""One user at its limit changes nothing for another: neither answers nor, beyond what the bus and the CPU
+that they share cost, their times. All times of a comparison are of one run, with the flood and without."""
+import contextlib
+import json
+import pathlib
+import subprocess
+import sys
+import unittest
+
+import broker
+import gpus
+import victim
+
+PROGRAM = pathlib.Path(__file__).with_name("victim.py")
+DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d/quotas.conf")
+FLOODER, VICTIM = "nobody", "games"
+CACHE = 100          # buffers
+# Of the flooder: more buffers than fit in the cache, each asked about anew; all of them pile up at a device
+# that takes DELAY ms for an import.
+BUFFERS, WINDOW = 150, 30
+DELAY = 4
+ROUNDS, QUESTIONS = 2, 75
+
+
+def setUpModule():
+    subprocess.run(["load-drivers", "tgpu", "vgem"], check=True)
+    broker.install()
+    pathlib.Path("/parcel").chmod(0o755)   # others read the tests, too
+    DROP_IN.parent.mkdir(exist_ok=True)
+    DROP_IN.write_text(f"[Service]\nExecStart=\nExecStart=/usr/local/bin/primed --cache {CACHE}\n")
+    broker.command("systemctl", "daemon-reload")
+    broker.restart()
+
+
+def run_as(user, *words, buffers, **how):
+    fds = [buffer.fd for buffer in buffers]
+    return subprocess.Popen([sys.executable, "-B", PROGRAM, *map(str, words), *map(str, fds)], pass_fds=fds,
+                            user=user, group="nogroup", extra_groups=[], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, text=True, **how)
+
+
+class Flood(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.theirs = [stack.enter_context(gpus.udmabuf()) for _ in range(BUFFERS)]
+        cls.mine = [stack.enter_context(gpus.tgpu(gpus.TGPU_VRAM)), stack.enter_context(gpus.udmabuf())]
+        slow = gpus.gpu("tgpu", 1)
+        slow.attribute("import_delay_ms", DELAY)
+        stack.callback(slow.attribute, "import_delay_ms", 0)
+        cls.quiet, cls.flooded, cls.statistics = [], [], []
+        for _ in range(ROUNDS):
+            cls.quiet.append(cls.ask())
+            with cls.flood():
+                cls.flooded.append(cls.ask())
+                cls.statistics.append(broker.Broker().property("Statistics"))
+
+    @classmethod
+    def ask(cls):
+        out, _ = run_as(VICTIM, "ask", QUESTIONS, buffers=cls.mine).communicate(timeout=150)
+        return json.loads(out)
+
+    @classmethod
+    @contextlib.contextmanager
+    def flood(cls):
+        flooder = run_as(FLOODER, "flood", WINDOW, buffers=cls.theirs)
+        assert flooder.stdout.readline() == "flooding\n", "no flood"
+        yield
+        flooder.communicate(timeout=60)
+        assert flooder.returncode == 0, "the flood ended early"
+
+    def test_the_flood_was_one(self):
+        for counters in self.statistics:
+            self.assertEqual(counters["cached-buffers"], CACHE)
+        self.assertGreater(max(counters["pending-queries"] for counters in self.statistics), 10)
+
+    def test_answers_are_the_same(self):
+        for seen in (*self.quiet, *self.flooded):
+            self.assertEqual(seen["changed"], [])
+        self.assertEqual({device["State"] for device in broker.Broker().devices().values()}, {"ready"})
+
+    def test_nothing_is_forgotten(self):
+        self.assertEqual([seen["forgotten"] for seen in self.flooded], [0] * ROUNDS)
+
+    def p99(self, rounds, kind):
+        """Seconds, beyond a Ping of the same time: what the bus and the CPU cost everybody is in both."""
+        pings, times = (sorted(one for seen in rounds for one in seen[name]) for name in ("ping", kind))
+        at = len(times) * 99 // 100
+        print(f"      {kind}, p50 p99 in ms: Ping {pings[len(pings) // 2] * 1e3:.2f} {pings[at] * 1e3:.2f},"
+              f" Place {times[len(times) // 2] * 1e3:.2f} {times[at] * 1e3:.2f}")
+        return times[at], pings[at]
+
+    def test_p99_of_what_is_known(self):
+        (quiet, ping), (flooded, flooded_ping) = (self.p99(rounds, "warm") for rounds in (self.quiet, self.flooded))
+        self.assertLess(flooded, 1.5 * flooded_ping * quiet / ping + 0.002)
+
+    def test_p99_of_what_is_not(self):
+        """Each import waits for one of the flooder's, which may just have begun, and not for all that wait."""
+        (quiet, _), (flooded, _) = (self.p99(rounds, "cold") for rounds in (self.quiet, self.flooded))
+        self.assertLess(flooded, quiet + victim.CONNECTIONS * WINDOW * DELAY / 1000 / 2)
