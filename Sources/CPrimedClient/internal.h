@@ -40,3 +40,40 @@ void primed_cache_clear(struct cache *cache);
 int primed_write_place(sd_bus *bus, const struct primed_query *query, sd_bus_message **call);
 /* A negative errno for a reply that is none, or not to be understood. */
 int primed_read_placement(sd_bus_message *reply, struct primed_placement *placement);
+
+/* What has to be known before an answer may be kept: three matches in force, and primed's unique name. */
+#define LISTENING 4
+
+struct primed_client {
+	struct primed_client_options options;
+	char *address;
+	sd_bus *bus;
+	int epoll, timer;
+	struct question *questions; /* ask.c's */
+	unsigned int n_questions;
+	/* The generation whose answers hold; 0: not known yet. */
+	uint64_t generation;
+	/* Counts changes beside those of the generation. */
+	uint64_t epoch;
+	/* Of LISTENING. */
+	int listening;
+	/* primed's unique name; "": it does not run, or is not known yet. */
+	char owner[256];
+	uint64_t retry_at, retry_after;
+	bool closing;
+	struct cache cache;
+};
+
+/* ask.c: calls all that wait with their defaults. */
+void primed_end_questions(struct primed_client *c);
+
+/* listen.c. primed_listen: a negative errno if the bus can't be asked. */
+int primed_listen(struct primed_client *c);
+void primed_set_owner(struct primed_client *c, const char *owner);
+void primed_forget_all(struct primed_client *c);
+void primed_tell_changed(struct primed_client *c);
+
+/* client.c. primed_reconnect: a negative errno if there is no bus, or it is not time to try again. */
+int primed_reconnect(struct primed_client *c);
+/* Has the epoll fd wake for what sd-bus waits for now, or for the next try to connect. */
+void primed_arm(struct primed_client *c);

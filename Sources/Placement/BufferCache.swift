@@ -70,7 +70,11 @@ package struct BufferCache {
 
   package subscript(record: Int) -> BufferFacts {
     get { records[record].facts }
-    set { records[record].facts = newValue }
+    set {
+      let share = records[record].facts.share
+      records[record].facts = newValue
+      records[record].facts.share = share
+    }
   }
 
   /// Makes the record the last to go.

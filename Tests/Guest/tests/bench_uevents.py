@@ -1,0 +1,56 @@
+"""How long after udevd has told of a new device primed tells of it on the bus: prints the median, in ms. Run by
+Tests/Benchmarks/run."""
+import os
+import socket
+import statistics
+import subprocess
+import time
+
+from gi.repository import GLib
+
+import broker
+import gpus
+
+ROUNDS = 25
+UDEV = 2   # the multicast group that udevd sends to when it is through with an event
+
+
+class Watch:
+    def __init__(self):
+        self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 15)
+        self.netlink.bind((0, UDEV))
+        GLib.io_add_watch(self.netlink.fileno(), GLib.IO_IN, self.heard)
+        self.client = broker.Broker()
+        self.added = self.client.signals("InterfacesAdded", broker.OBJECT_MANAGER)
+        self.first = None
+
+    def heard(self, *_):
+        text = self.netlink.recv(65536)
+        if self.first is None and b"ACTION=add" in text and b"SUBSYSTEM=drm" in text:
+            self.first = time.monotonic()
+        return True
+
+    def add(self, number):
+        """Seconds from udevd's word to primed's."""
+        self.first = None
+        self.added.seen.clear()
+        gpus.tgpu_parameter("add", number)
+        self.added.wait(lambda *_: True)
+        return time.monotonic() - self.first
+
+    def remove(self, number):
+        removed = self.client.signals("InterfacesRemoved", broker.OBJECT_MANAGER)
+        gpus.tgpu_parameter("remove", number)
+        removed.wait(lambda *_: True)
+        removed.close()
+
+
+broker.install()
+subprocess.run(["load-drivers", "tgpu"], check=True)
+watch = Watch()
+times = []
+for _ in range(ROUNDS):
+    times.append(watch.add(9))
+    watch.remove(9)
+print(f"{statistics.median(times) * 1000:.3f}", flush=True)
+os._exit(0)
