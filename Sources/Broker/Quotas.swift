@@ -110,6 +110,7 @@ final class Quotas {
   func left(_ caller: Caller) {
     guard let account = accounts[caller] else { return }
     account.hasLeft = true
+    account.user?.connections -= 1
     closeIfDone(account, caller)
   }
 
@@ -117,8 +118,7 @@ final class Quotas {
   private func closeIfDone(_ account: Account, _ caller: Caller) {
     guard account.load == Load(), account.hasLeft || account.user == nil else { return }
     accounts[caller] = nil
-    guard let user = account.user else { return }
-    user.connections -= 1
-    if user.connections == 0 { users = users.filter { $0.value !== user } }
+    guard let user = account.user, user.connections == 0, user.load == Load() else { return }
+    users = users.filter { $0.value !== user }
   }
 }

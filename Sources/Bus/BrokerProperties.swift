@@ -8,8 +8,8 @@ internal import Placement
 
 /// In the contract's order.
 private let properties: [(name: StaticString, type: StaticString)] = [
-  ("Version", "s"), ("Generation", "t"), ("PrimaryDevice", "t"), ("NoMove", "s"), ("Evidence", "as"),
-  ("Statistics", "a{st}"),
+  ("Version", "s"), ("Generation", "t"), ("PrimaryDevice", "t"), ("NoMove", "s"),
+  ("Evidence", "as"), ("Statistics", "a{st}"),
 ]
 
 extension Message {

@@ -203,8 +203,16 @@ package struct BufferCache {
   private mutating func unlink(_ record: UInt32) {
     let share = share(of: record)
     let (newer, older) = (records[Int(record)].newer, records[Int(record)].older)
-    if newer == Self.none { shares[share].newest = older } else { records[Int(newer)].older = older }
-    if older == Self.none { shares[share].oldest = newer } else { records[Int(older)].newer = newer }
+    if newer == Self.none {
+      shares[share].newest = older
+    } else {
+      records[Int(newer)].older = older
+    }
+    if older == Self.none {
+      shares[share].oldest = newer
+    } else {
+      records[Int(older)].newer = newer
+    }
     shares[share].count -= 1
   }
 

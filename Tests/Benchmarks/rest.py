@@ -83,3 +83,10 @@ def armed_timers(pid):
 def asleep(pid, goals):
     """No wakeups to count: it waits without a time-out, and no timer of it is set."""
     goals.check("idle: timers that will wake it, the watchdog aside", armed_timers(pid), 0)
+
+
+def uevents(goals):
+    """In the guest, on a real kernel with a real udevd; both ends of what is timed are there."""
+    done = subprocess.run([PROJECT / "Tests/Guest/run", "--", "python3 -B /parcel/tests/bench_uevents.py"],
+                          stdout=subprocess.PIPE, text=True, check=True)
+    goals.check("udevd's word of a device to primed's, p50, in the guest", float(done.stdout.split()[-1]), 5, " ms")

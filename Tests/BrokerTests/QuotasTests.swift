@@ -108,6 +108,20 @@ import Testing
     #expect(all.allSatisfy { quotas.identify($0, as: 1000) } == false)
   }
 
+  @Test func whatAConnectionLeavesUnderWayIsNoConnection() {
+    let quotas = Quotas(fdLimit: 65536)
+    for i in 0..<(2 * Quotas.connectionsPerUser) {
+      #expect(quotas.identify(caller(":1.\(i)"), as: 1000))
+      _ = quotas.take(question, for: caller(":1.\(i)"))
+      quotas.left(caller(":1.\(i)"))
+    }
+    #expect(quotas.load(of: 1000).questions == 2 * Quotas.connectionsPerUser)
+    for i in 0..<(2 * Quotas.connectionsPerUser) {
+      quotas.giveBack(question, of: caller(":1.\(i)"))
+    }
+    #expect(quotas.load(of: 1000) == Load())
+  }
+
   @Test func anAdministratorIsNotLockedOut() {
     let quotas = Quotas(fdLimit: 65536)
     let all = (0...Quotas.connectionsPerUser).map { caller(":1.\($0)") }

@@ -4,9 +4,8 @@ import os
 import socket
 import statistics
 import subprocess
+import threading
 import time
-
-from gi.repository import GLib
 
 import broker
 import gpus
@@ -17,18 +16,18 @@ UDEV = 2   # the multicast group that udevd sends to when it is through with an 
 
 class Watch:
     def __init__(self):
-        self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 15)
+        self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)
         self.netlink.bind((0, UDEV))
-        GLib.io_add_watch(self.netlink.fileno(), GLib.IO_IN, self.heard)
+        self.first = None
+        threading.Thread(target=self.listen, daemon=True).start()
         self.client = broker.Broker()
         self.added = self.client.signals("InterfacesAdded", broker.OBJECT_MANAGER)
-        self.first = None
 
-    def heard(self, *_):
-        text = self.netlink.recv(65536)
-        if self.first is None and b"ACTION=add" in text and b"SUBSYSTEM=drm" in text:
-            self.first = time.monotonic()
-        return True
+    def listen(self):
+        while True:
+            text = self.netlink.recv(65536)
+            if self.first is None and b"ACTION=add" in text and b"SUBSYSTEM=drm" in text:
+                self.first = time.monotonic()
 
     def add(self, number):
         """Seconds from udevd's word to primed's."""

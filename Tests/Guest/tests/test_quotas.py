@@ -14,12 +14,12 @@ import victim
 PROGRAM = pathlib.Path(__file__).with_name("victim.py")
 DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d/quotas.conf")
 FLOODER, VICTIM = "nobody", "games"
-CACHE = 100          # buffers
+CACHE = 64          # buffers
 # Of the flooder: more buffers than fit in the cache, each asked about anew; all of them pile up at a device
 # that takes DELAY ms for an import.
-BUFFERS, WINDOW = 150, 30
+BUFFERS, WINDOW = 100, 30
 DELAY = 4
-ROUNDS, QUESTIONS = 2, 75
+ROUNDS, QUESTIONS = 1, 60
 
 
 def setUpModule():
@@ -83,19 +83,25 @@ class Flood(unittest.TestCase):
     def test_nothing_is_forgotten(self):
         self.assertEqual([seen["forgotten"] for seen in self.flooded], [0] * ROUNDS)
 
-    def p99(self, rounds, kind):
-        """Seconds, beyond a Ping of the same time: what the bus and the CPU cost everybody is in both."""
-        pings, times = (sorted(one for seen in rounds for one in seen[name]) for name in ("ping", kind))
-        at = len(times) * 99 // 100
-        print(f"      {kind}, p50 p99 in ms: Ping {pings[len(pings) // 2] * 1e3:.2f} {pings[at] * 1e3:.2f},"
-              f" Place {times[len(times) // 2] * 1e3:.2f} {times[at] * 1e3:.2f}")
-        return times[at], pings[at]
+    def times(self, rounds, kind):
+        """(p50, p99) in seconds, of Pings and of this kind of question."""
+        found = []
+        for name in ("ping", kind):
+            each = sorted(one for seen in rounds for one in seen[name])
+            found.append((each[len(each) // 2], each[len(each) * 99 // 100]))
+        print(f"      {kind}, p50 p99 in ms: Ping", *(f"{one * 1e3:.2f}" for one in found[0]),
+              "Place", *(f"{one * 1e3:.2f}" for one in found[1]))
+        return found
 
-    def test_p99_of_what_is_known(self):
-        (quiet, ping), (flooded, flooded_ping) = (self.p99(rounds, "warm") for rounds in (self.quiet, self.flooded))
-        self.assertLess(flooded, 1.5 * flooded_ping * quiet / ping + 0.002)
+    def test_times_of_what_is_known(self):
+        """At most what the flood adds to a Ping, which is the bus's and the CPU's."""
+        (ping, quiet), (flooded_ping, flooded) = (self.times(rounds, "warm") for rounds in (self.quiet, self.flooded))
+        self.assertLess(flooded[0], 1.5 * quiet[0] * max(1, flooded_ping[0] / ping[0]))
+        self.assertLess(flooded[1], 1.5 * quiet[1] * max(1, flooded_ping[1] / ping[1]))
 
-    def test_p99_of_what_is_not(self):
+    def test_times_of_what_is_not(self):
         """Each import waits for one of the flooder's, which may just have begun, and not for all that wait."""
-        (quiet, _), (flooded, _) = (self.p99(rounds, "cold") for rounds in (self.quiet, self.flooded))
-        self.assertLess(flooded, quiet + victim.CONNECTIONS * WINDOW * DELAY / 1000 / 2)
+        (_, quiet), (ping, flooded) = (self.times(rounds, "cold") for rounds in (self.quiet, self.flooded))
+        all_that_wait = victim.CONNECTIONS * WINDOW * DELAY / 1000
+        self.assertLess(flooded[0], quiet[0] + all_that_wait / 4)
+        self.assertLess(flooded[1], quiet[1] + all_that_wait / 2 + ping[1])
