@@ -59,7 +59,8 @@ final class ProbeWorkers: Prober {
     run(slot, device, work: device, { .assessed(assessOnWorker($0, $1, wake: wake)) }) {
       [self] end in
       switch end {
-      case .done(.assessed(.known(let abilities))) where abilities.noMove == .unknown && abilities.imports:
+      case .done(.assessed(.known(let abilities)))
+      where abilities.noMove == .unknown && abilities.imports:
         askWithSacrifice(device, slot) { noMove in
           done(.known(DeviceAbilities(noMove: noMove, imports: true)))
         }

@@ -114,7 +114,9 @@ final class Service: BrokerService {
       if (old.device, old.access, old.confidence) != (new.device, new.access, new.confidence) {
         connection?.placementChanged(new, to: watch.caller)
       }
-      if new.recheck == 0 { unwatch(buffer, for: watch.caller) } else {
+      if new.recheck == 0 {
+        unwatch(buffer, for: watch.caller)
+      } else {
         watches.note(watch.caller, query, new)
       }
     }

@@ -130,7 +130,8 @@ private struct LaterReply {
     reply = try call.beginReply()
     refusal = try call.makeRefusal(
       .limitsExceeded(
-        "too much is under way for you, or for everybody; wait for answers, or use your own default"))
+        "too much is under way for you, or for everybody; wait for answers, or use your own default"
+      ))
   }
 
   func refuse() { refusal.complete { _ throws(Errno) in } }

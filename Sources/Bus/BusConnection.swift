@@ -52,7 +52,9 @@ package final class BusConnection {
   package var onIdentified: ((Caller, UInt32) -> Bool)?
 
   /// Connects and puts the objects up; `takeName` then makes them known.
-  package init(_ choice: BusChoice, on loop: EventLoop, serving service: any BrokerService) throws(Errno) {
+  package init(_ choice: BusChoice, on loop: EventLoop, serving service: any BrokerService)
+    throws(Errno)
+  {
     self.service = service
     bus = try openBus(choice)
     // Without the bus there is nobody to serve; systemd starts us again.
@@ -157,7 +159,6 @@ package final class BusConnection {
       })
   }
 
-  func user(of caller: Caller) -> Tracked? { tracked[caller] }
   /// At once where it is known; nil: it is not tracked, or has gone.
   package func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void) {
     guard let tracked = tracked[caller] else { return then(nil) }

@@ -31,7 +31,7 @@ extension BusError {
   var isMisbehaviour: Bool {
     switch self {
     case .invalidArgument, .notDmaBuf, .noPlanes, .tooManyPlanes, .limitsExceeded: true
-    case .unknownDevice, .released, .accessDenied, .failed: false
+    case .unknownDevice, .released, .accessDenied, .authorizationRequired, .failed: false
     }
   }
 }
@@ -44,19 +44,13 @@ extension BusConnection {
     let caller = Caller(uniqueName: call.sender)
     guard let unsaid = refusalPace.note(caller, at: bootMilliseconds()) else { return }
     let name = call.senderName
-    whenIdentified(caller, call) { uid in
+    track(caller, call)
+    whenIdentified(caller) { uid in
       let user = uid.map { " of uid \($0)" } ?? ""
       let others = unsaid == 0 ? "" : " (\(unsaid) more refusals before it went unsaid)"
       Log.write(
         .notice, "refused a call from \(name)\(user): \(failure.message)\(others)",
         [("SENDER", name)] + (uid.map { [("UID", "\($0)")] } ?? []))
     }
-  }
-
-  /// Calls `then` once the bus has said whose connection the call's sender is; nil: it won't.
-  private func whenIdentified(_ caller: Caller, _ call: Message, _ then: @escaping (UInt32?) -> Void) {
-    track(caller, call)
-    guard let user = user(of: caller) else { return then(nil) }
-    user.whenIdentified(then)
   }
 }

@@ -160,7 +160,8 @@ import Testing
     var siblings = Siblings()
     siblings.learn(facts, from: try #require(key()))
     for other in [
-      key(asker: 8), key(client: 43), key(format: 2), key(modifier: 3), key(size: 8192), key(modifier: nil),
+      key(asker: 8), key(client: 43), key(format: 2), key(modifier: 3), key(size: 8192),
+      key(modifier: nil),
       key(exporter: .named("i915")),
     ] {
       #expect(siblings.seed(for: try #require(other), at: 0) == nil)

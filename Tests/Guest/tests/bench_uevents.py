@@ -18,7 +18,7 @@ class Watch:
     def __init__(self):
         self.netlink = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)
         self.netlink.bind((0, UDEV))
-        self.first = None
+        self.first, self.heard = None, threading.Event()
         threading.Thread(target=self.listen, daemon=True).start()
         self.client = broker.Broker()
         self.added = self.client.signals("InterfacesAdded", broker.OBJECT_MANAGER)
@@ -28,14 +28,18 @@ class Watch:
             text = self.netlink.recv(65536)
             if self.first is None and b"ACTION=add" in text and b"SUBSYSTEM=drm" in text:
                 self.first = time.monotonic()
+                self.heard.set()
 
     def add(self, number):
         """Seconds from udevd's word to primed's."""
         self.first = None
+        self.heard.clear()
         self.added.seen.clear()
         gpus.tgpu_parameter("add", number)
         self.added.wait(lambda *_: True)
-        return time.monotonic() - self.first
+        told = time.monotonic()
+        self.heard.wait()
+        return told - self.first
 
     def remove(self, number):
         removed = self.client.signals("InterfacesRemoved", broker.OBJECT_MANAGER)
