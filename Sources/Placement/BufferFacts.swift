@@ -103,9 +103,10 @@ extension BufferFacts {
   private mutating func gather(_ look: Look, among devices: DeviceTable) {
     if seeded { exporters = ExporterEvidence(anyOf: devices) }
     look.narrow(&exporters, among: devices)
-    reached = reached.union(look.reached)
+    let reaching = look.reaching(exporters: exporters.candidates, among: devices)
+    reached = reached.union(reaching)
     refused = refused.union(look.wouldMove)
-    failing = failing.subtracting(look.reached).subtracting(look.wouldMove).union(look.failing)
+    failing = failing.subtracting(reaching).subtracting(look.wouldMove).union(look.failing)
     residency = look.residency(exporters: exporters.candidates, among: devices)
     if residency == .dedicated { (seen, home) = (seen.union(.dedicated), .dedicated) }
     if residency == .system { seen.insert(.system) }
@@ -119,7 +120,7 @@ extension BufferFacts {
       (home, confidence) = (intended, .intent)
     } else if homeIsCertain {
       // Said by an earlier look.
-    } else if devices.onlySystem(exporters.candidates) {
+    } else if look.isOfSystemMemory(exporters: exporters.candidates, among: devices) {
       (home, confidence) = (.system, .state)
     } else {
       return false

@@ -41,7 +41,7 @@ extension PairRow {
     }
     guard let attach = ImportEffect(rawValue: String(words[2])),
       let map = ImportEffect(rawValue: String(words[3]))
-    else { throw failed("attach and map are one of: nothing pins moves fails unknown") }
+    else { throw failed("attach and map are one of: nothing wakes pins moves fails unknown") }
     guard let use = ImportUse(rawValue: String(words[4])) else {
       throw failed("use is one of: works hangs unknown")
     }

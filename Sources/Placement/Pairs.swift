@@ -5,11 +5,17 @@
 /// What the exporter does to its buffer when an importer attaches or maps.
 package enum ImportEffect: String, Sendable {
   case nothing
+  /// Moves nothing, and keeps the exporter awake until detach.
+  case wakes
   /// Holds system pages where they are.
   case pins
   case moves
   case fails
   case unknown
+}
+
+extension ImportEffect {
+  var stays: Bool { self == .nothing || self == .wakes || self == .pins }
 }
 
 /// What use by the importer does once an import succeeded.
@@ -62,10 +68,9 @@ package struct PairRow: Sendable, Equatable {
     self.source = source
   }
 
-  package var neverMoves: Bool {
-    func stays(_ effect: ImportEffect) -> Bool { effect == .nothing || effect == .pins }
-    return stays(attach) && stays(map)
-  }
+  package var neverMoves: Bool { attach.stays && map.stays }
+  /// An import is refused, or use hangs.
+  package var neverWorks: Bool { attach == .fails || map == .fails || use == .hangs }
 
   func matches(_ exporter: DriverID, _ importer: DriverID, _ kernel: KernelVersion?) -> Bool {
     guard self.exporter == exporter else { return false }
@@ -91,6 +96,23 @@ package struct PairTable: Sendable {
     exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
   ) -> PairRow? {
     rows.first { $0.matches(exporter, importer, kernel) }
+  }
+
+  /// Whether an import by `importer` leaves the buffer where it is: nothing of this pair moves it, or
+  /// both drivers do their mapping at the first use, which primed never comes to.
+  package func stays(
+    exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
+  ) -> Bool {
+    guard let row = row(exporter: exporter, importer: importer, kernel: kernel) else {
+      return false
+    }
+    return row.neverMoves
+      || row.attach.stays && exporter.driver.mapsAtUse && importer.driver.mapsAtUse
+  }
+
+  /// Whether an attachment wakes a sleeping exporter of this driver.
+  package func wakesAtAttach(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
+    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.attach == .wakes
   }
 
   /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
@@ -128,10 +150,13 @@ package struct PairTable: Sendable {
         "radeon", "others", attach: .moves, map: .nothing, use: .works,
         source: "KERNEL.md: drm_gem_map_attach pins to GTT; seen in the guest"),
       PairRow(
-        "amdgpu", "*", attach: .nothing, map: .moves, use: .works,
+        "amdgpu", "*", attach: .nothing, map: .moves, use: .works, since: KernelVersion(6, 10),
         source: "KERNEL.md: GTT at map, or VRAM with P2P"),
       PairRow(
-        "xe", "*", attach: .nothing, map: .moves, use: .works,
+        "amdgpu", "*", attach: .wakes, map: .moves, use: .works,
+        source: "amdgpu_dma_buf_attach: pm_runtime_get_sync, until Linux 030631e97b20 (6.10)"),
+      PairRow(
+        "xe", "*", attach: .wakes, map: .moves, use: .works,
         source: "KERNEL.md: TT at map unless P2P; wakes the exporter until detach"),
     ]
     + systemMemory.map {

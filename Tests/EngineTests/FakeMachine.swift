@@ -171,9 +171,15 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     if buffer.exporter == nil || isReached(buffer, by: device) { return .reached(record) }
     if task.method == .noMoveImport && noMove == .honoured { return .wouldMove }
     if buffer.residency == .system { return .refused(errno: ENODEV) }
+    if mapsAtUse(buffer, on: device) { return .reached(record) }
     moves += 1
     buffers[inode]!.residency = .system
     return .reached(record)
+  }
+
+  private func mapsAtUse(_ buffer: Buffer, on device: DeviceDescription) -> Bool {
+    let exporter = descriptions.first { $0.stableID == buffer.exporter }
+    return [exporter, device].allSatisfy { ["amdgpu", "xe"].contains($0?.driver) }
   }
 
   private func keepsRecord(_ device: DeviceDescription) -> Bool {

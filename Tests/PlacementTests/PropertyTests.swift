@@ -38,7 +38,7 @@ import Testing
       guard let slot = decision.device else { continue }
       for plane in facts {
         guard let exporter = plane.exporters.candidates.certain,
-          devices.hanging(with: exporter).contains(slot)
+          devices.unfit(for: exporter).contains(slot)
         else { continue }
         #expect(decision.access == .unreachable, "seed \(seed)")
         #expect(decision.rule == .lastResort, "seed \(seed)")
@@ -55,7 +55,7 @@ import Testing
       for plane in story.facts {
         fit = fit.subtracting(plane.failing)
         if let exporter = plane.exporters.candidates.certain {
-          fit = fit.subtracting(devices.hanging(with: exporter))
+          fit = fit.subtracting(devices.unfit(for: exporter))
         }
       }
       // A modifier may have told the exporter, and so who hangs.
@@ -147,6 +147,14 @@ import Testing
         for slot in plan.safe {
           let others = exporters.devices.subtracting(DeviceSet(slot))
           #expect(others.subtracting(devices.systemOnly).isEmpty, "seed \(seed)")
+          #expect(!exporters.beyond.contains(.gone), "seed \(seed)")
+        }
+        for slot in plan.records {
+          let others = exporters.devices.subtracting(DeviceSet(slot))
+          #expect(devices.driver(of: slot) == .amdgpu && !others.isEmpty, "seed \(seed)")
+          let late = others.filter { [.amdgpu, .xe].contains(devices.driver(of: $0)) }
+          let known = late.reduce(into: devices.systemOnly) { $0.insert($1) }
+          #expect(others.subtracting(known).isEmpty, "seed \(seed)")
           #expect(!exporters.beyond.contains(.gone), "seed \(seed)")
         }
       }
