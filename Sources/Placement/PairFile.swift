@@ -3,6 +3,7 @@
 //     # exporter  importer  attach   map    use    [kernels]
 //     nvidia-drm  amdgpu    nothing  fails  hangs  6.1..6.18   # seen on my machine
 //
+// Any driver may be named, also one that primed knows nothing of.
 // The importer may be `*` (any) or `others` (any but the exporter's driver).
 
 package struct PairSyntaxError: Error, Sendable, Equatable {
@@ -52,6 +53,17 @@ extension PairRow {
     return PairRow(
       String(words[0]), String(words[1]), attach: attach, map: map, use: use,
       since: kernels.since, until: kernels.until, source: "own, line \(number): \(comment)")
+  }
+}
+
+extension PairRow {
+  /// As a file says it; "" for all.
+  package var kernels: String {
+    if since == nil && until == nil { return "" }
+    func word(_ version: KernelVersion?) -> String {
+      version.map { "\($0.major).\($0.minor)" } ?? ""
+    }
+    return word(since) + ".." + word(until)
   }
 }
 

@@ -47,12 +47,16 @@ package struct PairRow: Sendable, Equatable {
   package var since: KernelVersion?
   package var until: KernelVersion?
   package var source: String
+  /// As they were written.
+  package let exporterName: String
+  package let importerName: String
 
   /// `importer`: a driver's name, `*` for any, or `others`.
   package init(
     _ exporter: String, _ importer: String, attach: ImportEffect, map: ImportEffect,
     use: ImportUse, since: KernelVersion? = nil, until: KernelVersion? = nil, source: String
   ) {
+    (exporterName, importerName) = (exporter, importer)
     self.exporter = DriverID(exporter)
     self.importer =
       switch importer {
