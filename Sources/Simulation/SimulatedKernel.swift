@@ -24,6 +24,7 @@ package final class SimulatedKernel {
   private var handler: ((DeviceEvent) -> Void)?
   /// By index of the scenario's buffer, then plane.
   private let dmabufs: [[SimulatedDMABuf]]
+  let buffersByID: [String: Int]
   /// By inode of the memfds that stand for them, which primed has seen.
   var named: [ino_t: (device: dev_t, dmabuf: SimulatedDMABuf)] = [:]
   private var openFiles = 0
@@ -33,6 +34,8 @@ package final class SimulatedKernel {
   package init(_ scenario: Scenario) {
     self.scenario = scenario
     devices = scenario.devices.indices.map { SimulatedDevice(scenario, $0) }
+    buffersByID = Dictionary(
+      uniqueKeysWithValues: scenario.buffers.enumerated().map { ($1.id, $0) })
     dmabufs = scenario.buffers.enumerated().map { index, model in
       (0..<model.planes).map { plane in
         SimulatedDMABuf(
