@@ -113,6 +113,9 @@ private struct PlaneView {
   init(_ facts: BufferFacts, modifier: UInt64?, among devices: DeviceTable) {
     var exporters = facts.exporters.candidates
     confidence = facts.confidence
+    // A device never fails to import what it exported. No import rests on this: it may have gone.
+    let sound = exporters.devices.subtracting(facts.failing)
+    if !sound.isEmpty { exporters.devices = sound }
     if exporters.certain == nil, let modifier, let tiling = devices.devices(tilingWith: modifier) {
       let narrowed = exporters.devices.intersection(tiling)
       if !narrowed.isEmpty { exporters.devices = narrowed }
