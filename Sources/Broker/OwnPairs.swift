@@ -5,9 +5,6 @@ internal import Glibc
 internal import Linux
 internal import Placement
 
-/// Where they are, unless --pairs says otherwise.
-package let ownPairsPath = "/etc/primed/pairs"
-
 /// Complaints about one file; the rest is counted.
 private let complaintLimit = 20
 
@@ -27,6 +24,6 @@ func readOwnPairs(_ path: String) -> [PairRow] {
   if errors.count > complaintLimit {
     Log.write(.warning, "\(path): \(errors.count - complaintLimit) more lines are left out")
   }
-  Log.write(.info, "\(path): \(rows.count) row\(rows.count == 1 ? "" : "s") of its own for the pair table")
+  Log.write(.info, "\(path): \(rows.count) row\(rows.count == 1 ? "" : "s") for the pair table")
   return rows
 }

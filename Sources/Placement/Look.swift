@@ -56,9 +56,9 @@ package struct Look: Sendable {
       evidence.narrow(to: devices.exporter(introspection), by: .introspection)
     }
     if !wouldMove.isEmpty {
-      let rest = devices.anyExporter
-      evidence.narrow(
-        to: ExporterSet(rest.devices.subtracting(wouldMove), beyond: rest.beyond), by: .refusals)
+      // It lies in dedicated memory: its exporter has some.
+      let rest = devices.exporting.subtracting(devices.systemOnly).subtracting(wouldMove)
+      evidence.narrow(to: ExporterSet(rest, beyond: .gone), by: .refusals)
     }
     let own = reached.intersection(devices.importingOwnOnly)
     if !own.isEmpty { evidence.narrow(to: ExporterSet(own), by: .refusals) }

@@ -6,6 +6,9 @@
 // Any driver may be named, also one that primed knows nothing of.
 // The importer may be `*` (any) or `others` (any but the exporter's driver).
 
+/// Where an administrator puts them.
+package let ownPairsPath = "/etc/primed/pairs"
+
 package struct PairSyntaxError: Error, Sendable, Equatable {
   /// Counted from 1.
   package var line: Int

@@ -76,15 +76,10 @@ package struct ProbePlan: Sendable, Equatable {
     }
 
     noMove = open.intersection(devices.honoured).intersection(devices.importing)
-    for slot in open.subtracting(devices.honoured) {
+    for slot in open.subtracting(devices.honoured)
+    where tells(slot, exporters, devices, intentionKnown: intentionKnown) {
       var others = exporters
       others.devices.remove(slot)
-      let mayTell =
-        if devices.onlySystem(exporters) { exporters.certain != slot } else {
-          !exporters.devices.contains(slot)
-            || devices.keepsRecord.contains(slot) && !intentionKnown
-        }
-      guard mayTell else { continue }
       if others.isEmpty || devices.staysPut(others, where: devices.unmoved(by: slot)) {
         safe.insert(slot)
       } else if exporters.devices.contains(slot),
@@ -94,6 +89,16 @@ package struct ProbePlan: Sendable, Equatable {
       }
     }
   }
+}
+
+/// A plain import is worth its while only for the exporter's record, or to learn who else can use a buffer
+/// where it lies; that one of those that may have exported it imports it says nothing else.
+private func tells(
+  _ slot: DeviceSlot, _ exporters: ExporterSet, _ devices: DeviceTable, intentionKnown: Bool
+) -> Bool {
+  if devices.onlySystem(exporters) { return exporters.certain != slot }
+  return !exporters.devices.contains(slot)
+    || devices.keepsRecord.contains(slot) && !intentionKnown
 }
 
 extension DeviceTable {

@@ -16,7 +16,8 @@ struct PairsCommand: ParsableCommand {
 
       EXAMPLES:
         primectl pairs
-        primectl pairs mine && sudo install -Dm644 mine /etc/primed/pairs && sudo systemctl reload primed
+        primectl pairs mine && sudo install -Dm644 mine /etc/primed/pairs
+        sudo systemctl reload primed
       """)
 
   @Argument(help: "Own rows; without it those of /etc/primed/pairs, if it is there.")
@@ -26,10 +27,14 @@ struct PairsCommand: ParsableCommand {
   var json = false
 
   func run() throws {
-    let path = file ?? "/etc/primed/pairs"
+    let path = file ?? ownPairsPath
     let (own, errors) = PairRow.parse(try text(of: path))
     let rows = PairTable(own: own).rows
-    json ? print(JSON.array(rows.map(Self.json)).text) : printTable([Self.head] + rows.map(Self.cells))
+    if json {
+      print(JSON.array(rows.map(Self.json)).text)
+    } else {
+      printTable([Self.head] + rows.map(Self.cells))
+    }
     if !errors.isEmpty {
       throw CleanExit.failure(errors.map { "\(path):\($0.line): \($0.reason)" }.joined(separator: "\n"))
     }

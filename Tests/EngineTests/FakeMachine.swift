@@ -23,6 +23,8 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   /// Drivers that keep a record of their allocations.
   var records = true
   private(set) var descriptions: [DeviceDescription] = []
+  /// Of all that were ever there: a buffer outlives its exporter.
+  private var drivers: [String: String] = [:]
   var buffers: [UInt64: Buffer] = [:]
   /// (importer, exporter, memory) that work in place, besides a device's own.
   var reaches: [(String, String, Memory)] = []
@@ -53,6 +55,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     device.power = .active
     edit(&device)
     descriptions.append(device)
+    drivers[id] = driver
     handler?(.present(device))
     return device.node!.number
   }
@@ -178,8 +181,8 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   }
 
   private func mapsAtUse(_ buffer: Buffer, on device: DeviceDescription) -> Bool {
-    let exporter = descriptions.first { $0.stableID == buffer.exporter }
-    return [exporter, device].allSatisfy { ["amdgpu", "xe"].contains($0?.driver) }
+    let exporter = buffer.exporter.flatMap { drivers[$0] }
+    return [exporter, device.driver].allSatisfy { ["amdgpu", "xe"].contains($0) }
   }
 
   private func keepsRecord(_ device: DeviceDescription) -> Bool {

@@ -79,8 +79,8 @@ private struct RandomPlan {
     state = seed
     unfit = []
     let introspection = oneIn(3)
-    let noMove =
-      pick(mainlineToo ? ["ignored", "ignored", "honoured", "validated"] : ["honoured", "validated"])
+    let asking = ["honoured", "validated"]
+    let noMove = pick(mainlineToo ? ["ignored", "ignored"] + asking : asking)
     let count = 1 + Int(below(5))
     let drivers = (0..<count).map { _ in pick(oneIn(2) ? Self.discrete : Self.others) }
     let own = drivers.map { Self.discrete.contains($0) && ($0 == "nvidia-drm" || !oneIn(4)) }
