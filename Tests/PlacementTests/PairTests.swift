@@ -8,7 +8,7 @@ import Testing
   @Test(arguments: [
     "vgem", "vkms", "cirrus", "virtio_gpu", "udl", "gud", "simpledrm", "panfrost", "panthor",
     "lima", "v3d", "asahi", "etnaviv", "msm", "vc4", "imx-drm", "meson", "sun4i-drm", "apple-drm",
-    "rockchip", "exynos", "mediatek", "omapdrm",
+    "rockchip", "exynos", "mediatek", "omapdrm", "intel_vpu",
   ])
   func systemMemoryOnly(driver: String) {
     let row = PairTable().row(exporter: DriverID(driver), importer: DriverID(.amdgpu))
@@ -66,6 +66,7 @@ import Testing
   @Test func everyRowHasItsSource() {
     #expect(PairTable.builtIn.allSatisfy { !$0.source.isEmpty })
     #expect(PairTable.builtIn.allSatisfy { $0.exporter.driver != .other })
+    #expect(PairTable.builtIn.count == 31, "a new row needs a test of its own above")
   }
 
   @Test func onlyTheIntegratedIntelIsSystemMemory() {
