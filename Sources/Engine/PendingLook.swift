@@ -71,7 +71,7 @@ final class PendingLook {
     var exporters = evidence
     look.narrow(&exporters, among: devices)
     let plan = ProbePlan(
-      exporters: exporters.candidates, among: devices, asked: look.asked,
+      exporters: devices.exporters(forImportsBy: exporters), among: devices, asked: look.asked,
       intentionKnown: intentionKnown, scope)
     guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
     rounds += 1

@@ -105,7 +105,6 @@ package final class DeviceTable: Sendable {
     }
     keepsRecord = those { _, id in id.driver.keepsRecord }
     sharesSystemMemory = those { _, id in id.driver.sharesSystemMemory }
-    wakesAtAttach = those { _, id in pairs.wakesAtAttach(id, kernel: kernel) }
 
     drivers = ids.map(\.driver)
     nodes = entries.map { $0?.description.node?.number ?? .none }
@@ -114,6 +113,7 @@ package final class DeviceTable: Sendable {
     primary = ranking.primary
     ranks = ranking.ranks
     let known = DriverPairs(ids, present, pairs, kernel)
+    wakesAtAttach = known.waking
     unfit = ids.indices.map { exporter in
       var set = known.neverWork[ids[exporter]] ?? DeviceSet()
       set.remove(DeviceSlot(UInt8(exporter)))
@@ -182,6 +182,8 @@ private struct DriverPairs {
   /// By exporter: importers that fail or hang; those that use its buffers where they lie.
   private(set) var neverWork: [DriverID: DeviceSet] = [:]
   private(set) var inPlace: [DriverID: DeviceSet] = [:]
+  /// Exporters that some importer's attachment wakes.
+  private(set) var waking = DeviceSet()
   /// By importer: exporters, as the table's functions of these names say.
   private(set) var unmoved: [DriverID: DeviceSet] = [:]
   private(set) var staying: [DriverID: DeviceSet] = [:]
@@ -195,6 +197,7 @@ private struct DriverPairs {
     for (exporter, exporters) in devices {
       for (importer, importers) in devices {
         let row = table.row(exporter: exporter, importer: importer, kernel: kernel)
+        if row?.attach == .wakes { waking = waking.union(exporters) }
         if row?.neverWorks == true { note(importers, exporter, &neverWork) }
         if row?.neverMoves == true {
           note(importers, exporter, &inPlace)

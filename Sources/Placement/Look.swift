@@ -128,6 +128,6 @@ extension DeviceTable {
   func staysPut(_ exporters: ExporterSet, where staying: DeviceSet) -> Bool {
     exporters.devices.subtracting(staying).isEmpty
       && (!exporters.beyond.contains(.gone) || goneSystemOnly && goneDrivers != DriverSet())
-      && !exporters.isEmpty
+      && !exporters.beyond.contains(.anything) && !exporters.isEmpty
   }
 }

@@ -114,11 +114,6 @@ package struct PairTable: Sendable {
       || row.attach.stays && exporter.driver.mapsAtUse && importer.driver.mapsAtUse
   }
 
-  /// Whether an attachment wakes a sleeping exporter of this driver.
-  package func wakesAtAttach(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
-    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.attach == .wakes
-  }
-
   /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
   /// Rows for one importer alone don't count.
   package func systemOnly(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {

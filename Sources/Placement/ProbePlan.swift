@@ -50,8 +50,8 @@ package struct ProbePlan: Sendable, Equatable {
     _ facts: BufferFacts, among devices: DeviceTable, _ scope: ProbeScope
   ) -> DeviceSet {
     let plan = ProbePlan(
-      exporters: facts.exporters.candidates, among: devices, asked: facts.asked,
-      intentionKnown: facts.confidence == .intent, scope)
+      exporters: devices.exporters(forImportsBy: facts.exporters), among: devices,
+      asked: facts.asked, intentionKnown: facts.confidence == .intent, scope)
     let new = devices.toAssess(scope).subtracting(facts.asked)
     return plan.all.union(new)
   }

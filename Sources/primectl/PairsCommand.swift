@@ -36,7 +36,8 @@ struct PairsCommand: ParsableCommand {
       printTable([Self.head] + rows.map(Self.cells))
     }
     if !errors.isEmpty {
-      throw CleanExit.failure(errors.map { "\(path):\($0.line): \($0.reason)" }.joined(separator: "\n"))
+      let lines = errors.map { "\(path):\($0.line): \($0.reason)" }
+      throw CleanExit.failure(lines.joined(separator: "\n"))
     }
   }
 

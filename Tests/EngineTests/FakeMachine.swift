@@ -23,8 +23,8 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   /// Drivers that keep a record of their allocations.
   var records = true
   private(set) var descriptions: [DeviceDescription] = []
-  /// Of all that were ever there: a buffer outlives its exporter.
-  private var drivers: [String: String] = [:]
+  /// All that were ever there: a buffer outlives its exporter.
+  private var known: [String: DeviceDescription] = [:]
   var buffers: [UInt64: Buffer] = [:]
   /// (importer, exporter, memory) that work in place, besides a device's own.
   var reaches: [(String, String, Memory)] = []
@@ -55,7 +55,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     device.power = .active
     edit(&device)
     descriptions.append(device)
-    drivers[id] = driver
+    known[id] = device
     handler?(.present(device))
     return device.node!.number
   }
@@ -125,10 +125,10 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   }
   func introspect(_ fd: Int32) -> Introspection? {
     guard introspects, let buffer = buffers[inode(of: fd)] else { return nil }
-    let exporter = descriptions.first { $0.stableID == buffer.exporter }
+    let exporter = buffer.exporter.flatMap { known[$0] }
     return Introspection(
       card: exporter?.primary?.number ?? .none, render: exporter?.render?.number ?? .none,
-      registered: exporter != nil, residency: buffer.residency, preferred: buffer.home)
+      registered: descriptions.contains { $0.stableID == buffer.exporter }, residency: buffer.residency, preferred: buffer.home)
   }
 
   // MARK: Prober
@@ -181,7 +181,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   }
 
   private func mapsAtUse(_ buffer: Buffer, on device: DeviceDescription) -> Bool {
-    let exporter = buffer.exporter.flatMap { drivers[$0] }
+    let exporter = buffer.exporter.flatMap { known[$0]?.driver }
     return [exporter, device.driver].allSatisfy { ["amdgpu", "xe"].contains($0) }
   }
 

@@ -35,7 +35,9 @@ import Testing
     #expect(row?.attach == attach)
     #expect(row?.map == .moves)
     #expect(row?.neverMoves == false)
-    #expect(table.wakesAtAttach(DriverID(driver), kernel: kernel) == (attach == .wakes))
+    var machine = Machine.laptop(driver)
+    machine.kernel = kernel
+    #expect(machine.names(machine.table.wakesAtAttach) == (attach == .wakes ? ["dgpu"] : []))
     func stays(_ importer: Driver) -> Bool {
       table.stays(exporter: DriverID(driver), importer: DriverID(importer), kernel: kernel)
     }

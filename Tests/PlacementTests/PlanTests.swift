@@ -25,12 +25,12 @@ import Testing
 
   private func fullPlan(
     _ machine: Machine, name: ExporterName = .drm, asked: [String] = [],
-    intentionKnown: Bool, wake: Bool, cards: [String] = []
+    intentionKnown: Bool, wake: Bool, cards: [String] = [], introspection: Introspection? = nil
   ) -> ProbePlan {
     var evidence = ExporterEvidence(anyOf: machine.table)
-    machine.look(name: name).narrow(&evidence, among: machine.table)
+    machine.look(name: name, introspection: introspection).narrow(&evidence, among: machine.table)
     return ProbePlan(
-      exporters: evidence.candidates, among: machine.table, asked: machine.set(asked),
+      exporters: machine.table.exporters(forImportsBy: evidence), among: machine.table, asked: machine.set(asked),
       intentionKnown: intentionKnown, ProbeScope(wake: wake, cards: machine.set(cards)))
   }
 
@@ -204,6 +204,24 @@ import Testing
     #expect(machine.decide(half).rule == .fallback)
   }
 
+  /// The stronger source is good for an answer, not for an import.
+  @Test func contradictionsAllowNoPlainImport() {
+    for (noMove, asked) in [(NoMove.ignored, [String]()), (.honoured, ["dgpu", "igpu"])] {
+      let machine = Machine.laptop(noMove: noMove)
+      let ofNoDevice = machine.introspection(nil, residency: .system, preferred: .system)
+      let plan = fullPlan(
+        machine, name: .named("i915"), intentionKnown: false, wake: false,
+        introspection: ofNoDevice)
+      #expect(machine.names(plan.noMove) == asked)
+      #expect(plan.safe.isEmpty && plan.records.isEmpty)
+      let facts = machine.facts(
+        machine.look(name: .named("i915"), introspection: ofNoDevice))
+      #expect(facts.exporters.contradicted)
+      #expect(
+        machine.names(ProbePlan.unasked(facts, among: machine.table, ProbeScope())) == asked)
+    }
+  }
+
   // MARK: A user's rows
 
   @Test func aUsersRowForOnePairAllowsThatImportOnly() {
@@ -217,6 +235,14 @@ import Testing
     let facts = machine.facts(machine.look(reached: ["d"]))
     #expect(facts.residency == .unknown, "it may lie in either nouveau's memory")
     #expect(machine.name(machine.decide(facts).device) == "d")
+  }
+
+  @Test func aUsersRowMaySayThatOneImporterWakes() {
+    var machine = Machine.laptop("nouveau")
+    machine.change("dgpu") { $0.description.power = .suspended }
+    #expect(plan(machine) == (["igpu"], []))
+    machine.pairs = "nouveau i915 wakes moves works"
+    #expect(plan(machine) == ([], []))
   }
 
   @Test func aUsersRowMayForbidWhatTheTableAllows() {
