@@ -15,7 +15,11 @@ package struct DaemonOptions: Sendable {
   /// A scenario file, or the name of a built-in one; nil: this machine.
   package var simulate: String?
   package var cachedBuffers = 16_384
+  /// A file of own rows of the pair table; nil: the usual one, or none for a simulated machine.
+  package var pairs: String?
   package init() {}
+
+  fileprivate var pairsPath: String? { pairs ?? (simulate == nil ? ownPairsPath : nil) }
 }
 
 package struct StartError: Error, CustomStringConvertible {
@@ -51,6 +55,7 @@ package final class Daemon {
   /// The NoMove property as it was last told.
   private var toldNoMove = NoMove.unknown
   private var sources: [EventSource] = []
+  private let pairsPath: String?
   /// Keeps what stands behind the engine.
   private let machine: Machine
 
@@ -63,6 +68,9 @@ package final class Daemon {
     settings.cachedBuffers = options.cachedBuffers
     // Users are bounded one by one, by Quotas.
     settings.pendingQueries = 65_536
+    settings.kernel = machine.kernel
+    pairsPath = options.pairsPath
+    settings.ownPairs = pairsPath.map(readOwnPairs) ?? []
     engine = QueryEngine(
       devices: machine.devices, reader: machine.reader, prober: machine.prober,
       time: machine.time, settings: settings)
@@ -107,6 +115,7 @@ package final class Daemon {
     sources.append(
       try loop.onSignal(SIGHUP) { [unowned self] in
         Notify.state("RELOADING=1\nMONOTONIC_USEC=\(Notify.monotonicMicroseconds)")
+        if let pairsPath { engine.use(ownPairs: readOwnPairs(pairsPath)) }
         engine.rescan()
         announce()
       })

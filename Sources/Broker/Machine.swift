@@ -14,6 +14,8 @@ final class Machine {
   let reader: any BufferReader
   let prober: any Prober
   let time: any TimeSource
+  /// What the pair table goes by; nil: it does not say.
+  let kernel: KernelVersion?
   /// The sources of evidence that this machine has, strongest first.
   let evidence: [String]
   /// Tells the prober which devices there are, once the engine knows.
@@ -46,6 +48,7 @@ final class Machine {
     }
     reader = DMABufReader()
     time = BootClock()
+    kernel = KernelVersion(kernelRelease())
     evidence = ["declared", "driver-record", "no-move-import", "safe-import", "passive"]
   }
 
@@ -55,6 +58,7 @@ final class Machine {
       throw StartError(description: "--simulate: \(error)")
     }
     let kernel = SimulatedKernel(scenario)
+    self.kernel = simulatedKernelVersion
     let clock = BootClock()
     let simulated = SimulatedProber(kernel, time: clock)
     simulated.onWork = { [unowned simulated] in

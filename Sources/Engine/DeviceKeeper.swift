@@ -15,7 +15,7 @@ final class DeviceKeeper {
   private let source: any DeviceSource
   private let prober: any Prober
   private let time: any TimeSource
-  private let pairs: PairTable
+  private var pairs: PairTable
   private let kernel: KernelVersion?
   /// How often each slot was given to another device.
   private var incarnations = [UInt32](repeating: 0, count: DeviceSlot.limit)
@@ -40,6 +40,16 @@ final class DeviceKeeper {
     pairs = PairTable(own: settings.ownPairs)
     kernel = settings.kernel
     table = DeviceTable([], pairs: pairs, kernel: kernel)
+  }
+
+  private func makeTable() -> DeviceTable {
+    DeviceTable(registry.entries, goneDrivers: registry.goneDrivers, pairs: pairs, kernel: kernel)
+  }
+
+  /// `table` goes by other rows from now on.
+  func use(ownPairs: [PairRow]) {
+    pairs = PairTable(own: ownPairs)
+    table = makeTable()
   }
 
   /// Listens first, so that nothing is lost between.
@@ -68,8 +78,7 @@ final class DeviceKeeper {
       incarnations[Int(change.slot.index)] &+= 1
       retries[change.slot] = nil
     }
-    table = DeviceTable(
-      registry.entries, goneDrivers: registry.goneDrivers, pairs: pairs, kernel: kernel)
+    table = makeTable()
     onChange?(changes)
     // Nobody waits for the driver of a device that has gone.
     for change in changes where change.kind == .removed { prober.release(change.slot) { _ in } }

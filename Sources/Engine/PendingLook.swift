@@ -74,18 +74,22 @@ final class PendingLook {
     var exporters = evidence
     look.narrow(&exporters, among: devices)
     let plan = ProbePlan(
-      exporters: exporters.candidates, among: devices, asked: look.asked,
+      exporters: devices.exporters(forImportsBy: exporters), among: devices, asked: look.asked,
       intentionKnown: intentionKnown, scope)
     guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
     rounds += 1
     let pending = Countdown(plan.all.count + 1) { self.nextRound() }
     for slot in plan.noMove { probe(slot, buffer, .noMoveImport, pending) }
     for slot in plan.safe { probe(slot, buffer, .safeImport, pending) }
+    for slot in plan.records {
+      probe(slot, buffer, .safeImport, pending, forRecord: true)
+    }
     pending.step()
   }
 
   private func probe(
-    _ slot: DeviceSlot, _ buffer: HeldBuffer, _ method: ProbeMethod, _ pending: Countdown
+    _ slot: DeviceSlot, _ buffer: HeldBuffer, _ method: ProbeMethod, _ pending: Countdown,
+    forRecord: Bool = false
   ) {
     guard let entry = keeper.registry[slot] else { return pending.step() }
     let incarnation = keeper.incarnation(of: slot)
@@ -93,13 +97,15 @@ final class PendingLook {
       device: entry.description, buffer: buffer, method: method, wake: scope.wake, user: user)
     count()
     prober.probe(task, at: slot) { outcome in
-      if incarnation == self.keeper.incarnation(of: slot) { self.note(outcome, of: slot) }
+      if incarnation == self.keeper.incarnation(of: slot) {
+        self.look.add(outcome, of: slot, forRecord: forRecord)
+        self.note(outcome, of: slot)
+      }
       pending.step()
     }
   }
 
   private func note(_ outcome: ProbeOutcome, of slot: DeviceSlot) {
-    look.add(outcome, of: slot)
     switch outcome {
     case .asleep: keeper.noteAsleep(slot)
     case .gone: keeper.noteGone(slot)

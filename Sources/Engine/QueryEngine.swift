@@ -57,7 +57,7 @@ package final class QueryEngine {
   private let reader: any BufferReader
   private let prober: any Prober
   private let time: any TimeSource
-  private let settings: EngineSettings
+  private var settings: EngineSettings
   private let keeper: DeviceKeeper
   /// The keeper's, as of the last change.
   private var table: DeviceTable
@@ -98,6 +98,19 @@ package final class QueryEngine {
 
   /// Enumerates again, as after lost events.
   package func rescan() { keeper.rescan() }
+
+  /// A user's rows of the pair table, read anew. What was learnt by other rows is forgotten; a look that
+  /// is under way goes by the new ones from its next round on.
+  package func use(ownPairs: [PairRow]) {
+    guard ownPairs != settings.ownPairs else { return }
+    settings.ownPairs = ownPairs
+    keeper.use(ownPairs: ownPairs)
+    table = keeper.table
+    cache = BufferCache(limit: settings.cachedBuffers)
+    siblings = Siblings(limit: settings.siblingGroups)
+    generation += 1
+    onInvalidated?(generation, devices.compactMap { $0.description.node?.number })
+  }
 
   // MARK: Queries
 

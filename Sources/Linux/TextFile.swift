@@ -1,4 +1,4 @@
-// Small kernel files: sysfs attributes and /proc pages.
+// Small files: sysfs attributes, /proc pages, an administrator's settings.
 
 internal import Glibc
 
@@ -19,7 +19,23 @@ package func readText(_ path: String) -> String {
   }
 }
 
-/// The same without its last newline.
+/// Bytes of a settings file that are read.
+package let fileLimit = 65_536
+
+/// A settings file's text, and whether that is all of it. Bytes that are no UTF-8 are replaced.
+package func readFile(_ path: String) throws(Errno) -> (text: String, isWhole: Bool) {
+  let file = OwnedFD(try Errno.check(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)))
+  var bytes: [UInt8] = []
+  var chunk = [UInt8](repeating: 0, count: 4096)
+  while bytes.count <= fileLimit {
+    let n = try Errno.check(read(file.rawValue, &chunk, chunk.count))
+    if n == 0 { break }
+    bytes += chunk.prefix(n)
+  }
+  return (String(decoding: bytes.prefix(fileLimit), as: UTF8.self), bytes.count <= fileLimit)
+}
+
+/// A kernel file without its last newline.
 package func readAttribute(_ path: String) -> String {
   var text = readText(path)
   if text.last == "\n" { text.removeLast() }

@@ -3,7 +3,7 @@
 // about least recently: nobody's flood makes others' buffers forgotten. A look-up allocates nothing and
 // counts no references.
 //
-// Invariants: `index` is a power of two and at most half full; an entry is a record's position + 1, 0
+// Invariants: `index` is a power of two and at most five eighths full; an entry is a record's position + 1, 0
 // is empty; the records of each user form one list from its share's `newest` to its `oldest`.
 
 package struct BufferCache {
@@ -22,9 +22,9 @@ package struct BufferCache {
     var newest = BufferCache.none
     var oldest = BufferCache.none
   }
-  /// Memory that one buffer takes, its share of the index included.
+  /// Memory that one buffer takes at most, its share of an index that has just doubled included.
   package static let bytesPerBuffer =
-    MemoryLayout<Record>.stride + 4 * MemoryLayout<UInt32>.stride
+    MemoryLayout<Record>.stride + (16 * MemoryLayout<UInt32>.stride + 4) / 5
 
   package let limit: Int
   private var records: ContiguousArray<Record> = []
@@ -102,7 +102,7 @@ package struct BufferCache {
     if records.count < limit {
       record = UInt32(records.count)
       records.append(new)
-      if 2 * records.count > index.count { grow() }
+      if 8 * records.count > 5 * index.count { grow() }
     } else {
       record = shares[largest(preferring: share)].oldest
       unlink(record)

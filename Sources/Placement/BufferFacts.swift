@@ -90,6 +90,7 @@ extension BufferFacts {
   package mutating func merge(
     _ look: Look, among devices: DeviceTable, at now: Milliseconds, fresh: Bool = false
   ) {
+    if seeded { keepWhatAgrees(with: look, among: devices) }
     let before = self
     gather(look, among: devices)
     if settleByIntention(look, among: devices) || settleWithoutComparison() {
@@ -103,15 +104,22 @@ extension BufferFacts {
   }
 
   private mutating func gather(_ look: Look, among devices: DeviceTable) {
-    if seeded { exporters = ExporterEvidence(anyOf: devices) }
     look.narrow(&exporters, among: devices)
-    reached = reached.union(look.reached)
+    let reaching = look.reaching(exporters: exporters.candidates, among: devices)
+    reached = reached.union(reaching)
     refused = refused.union(look.wouldMove)
-    failing = failing.subtracting(look.reached).subtracting(look.wouldMove).union(look.failing)
+    failing = failing.subtracting(reaching).subtracting(look.wouldMove).union(look.failing)
     residency = look.residency(exporters: exporters.candidates, among: devices)
     if residency == .dedicated { (seen, home) = (seen.union(.dedicated), .dedicated) }
     if residency == .system { seen.insert(.system) }
     seeded = false
+  }
+
+  /// Now that it was seen itself, a sibling's word counts only as more looks, and not even that if the look
+  /// shows that it was none: what a sibling reached at home is not moved by reaching this one.
+  private mutating func keepWhatAgrees(with look: Look, among devices: DeviceTable) {
+    if !look.wouldMove.intersection(reachedAlways).isEmpty { self = BufferFacts(among: devices) }
+    exporters = ExporterEvidence(anyOf: devices)
   }
 
   /// The exporter's word, or its nature, ends all doubt about the home.
@@ -121,7 +129,7 @@ extension BufferFacts {
       (home, confidence) = (intended, .intent)
     } else if homeIsCertain {
       // Said by an earlier look.
-    } else if devices.onlySystem(exporters.candidates) {
+    } else if look.isOfSystemMemory(exporters: exporters.candidates, among: devices) {
       (home, confidence) = (.system, .state)
     } else {
       return false
@@ -156,6 +164,21 @@ extension BufferFacts {
     } else {
       (confidence, interval) = (.state, max(before.interval * 2, Recheck.first))
     }
+  }
+
+  /// What one sibling showed, added to what others did before. Those that no one device can have exported
+  /// were no siblings, and the latest counts.
+  package mutating func add(earlier: BufferFacts) {
+    let common = exporters.candidates.intersection(earlier.exporters.candidates)
+    guard !common.isEmpty, !homeIsCertain else { return }
+    exporters.narrow(to: common, by: .siblings)
+    reached = reached.union(earlier.reached)
+    refused = refused.union(earlier.refused)
+    failing = failing.union(earlier.failing)
+    seen = seen.union(earlier.seen)
+    if home == .unknown { home = earlier.home }
+    confidence = max(confidence, earlier.confidence)
+    interval = min(interval, earlier.interval)
   }
 
   /// What a sibling's look taught, for a buffer not looked at itself: never above `state`, and to be

@@ -62,7 +62,9 @@ package final class DeviceTable: Sendable {
   private let nodes: [DeviceNumber]
   private let cards: [DeviceNumber]
   private let ranks: [UInt8]
-  private let hanging: [DeviceSet]
+  private let unfit: [DeviceSet]
+  private let unmoved: [DeviceSet]
+  private let staying: [DeviceSet]
   private let kin: [DeviceSet]
 
   package init(
@@ -103,7 +105,6 @@ package final class DeviceTable: Sendable {
     }
     keepsRecord = those { _, id in id.driver.keepsRecord }
     sharesSystemMemory = those { _, id in id.driver.sharesSystemMemory }
-    wakesAtAttach = those { _, id in id.driver == .xe }
 
     drivers = ids.map(\.driver)
     nodes = entries.map { $0?.description.node?.number ?? .none }
@@ -111,18 +112,24 @@ package final class DeviceTable: Sendable {
     let ranking = Ranking(entries)
     primary = ranking.primary
     ranks = ranking.ranks
-    let hanging = Hanging(ids, pairs, kernel)
-    self.hanging = entries.indices.map { exporter in
-      var set = those { _, id in hanging.contains(exporter: ids[exporter], importer: id) }
+    let known = DriverPairs(ids, present, pairs, kernel)
+    wakesAtAttach = known.waking
+    unfit = ids.indices.map { exporter in
+      var set = known.neverWork[ids[exporter]] ?? DeviceSet()
       set.remove(DeviceSlot(UInt8(exporter)))
       return set
     }
+    let systemOnly = systemOnly
+    unmoved = ids.map { (known.unmoved[$0] ?? DeviceSet()).union(systemOnly) }
+    staying = ids.map { (known.staying[$0] ?? DeviceSet()).union(systemOnly) }
     kin = entries.indices.map { slot in
       guard let entry = entries[slot] else { return DeviceSet() }
+      let slot = DeviceSlot(UInt8(slot))
+      let inPlace = systemOnly.contains(slot) ? nil : known.inPlace[ids[Int(slot.index)]]
       return those { other, id in
         other.description.isPaired(with: entry.description)
-          || id == ids[slot] && id.driver.isPeerToPeer
-      }.union(DeviceSet(DeviceSlot(UInt8(slot))))
+          || id == ids[Int(slot.index)] && id.driver.isPeerToPeer
+      }.union(DeviceSet(slot)).union(inPlace ?? DeviceSet())
     }
   }
 
@@ -132,9 +139,14 @@ package final class DeviceTable: Sendable {
   package func driver(of slot: DeviceSlot) -> Driver { drivers[Int(slot.index)] }
   /// The number that answers name: the render node's where there is one.
   package func number(of slot: DeviceSlot) -> DeviceNumber { nodes[Int(slot.index)] }
-  /// Importers that are known to hang when they use this one's buffers.
-  package func hanging(with exporter: DeviceSlot) -> DeviceSet { hanging[Int(exporter.index)] }
-  /// Those that may reach this one's dedicated memory: itself, its other half, its peers.
+  /// Importers that are known to fail on this one's buffers, or to hang when they use them.
+  package func unfit(for exporter: DeviceSlot) -> DeviceSet { unfit[Int(exporter.index)] }
+  /// Exporters whose buffers neither an import into this one nor their use moves.
+  package func unmoved(by importer: DeviceSlot) -> DeviceSet { unmoved[Int(importer.index)] }
+  /// Exporters whose buffers an import into this one leaves where they are; their use may move them.
+  package func staying(in importer: DeviceSlot) -> DeviceSet { staying[Int(importer.index)] }
+  /// Those that may reach this one's dedicated memory: itself, its other half, its peers, and whom the
+  /// pair table says it of.
   package func kin(of slot: DeviceSlot) -> DeviceSet { kin[Int(slot.index)] }
 
   /// The device that either node's number names.
@@ -165,20 +177,37 @@ package final class DeviceTable: Sendable {
   package func rank(of slot: DeviceSlot) -> UInt8 { ranks[Int(slot.index)] }
 }
 
-/// The pairs of a machine's drivers of which the importer is known to hang. Machines have few drivers,
-/// though many devices.
-private struct Hanging {
-  private var pairs: Set<[DriverID]> = []
-  init(_ ids: [DriverID], _ table: PairTable, _ kernel: KernelVersion?) {
-    for exporter in Set(ids) {
-      for importer in Set(ids)
-      where table.row(exporter: exporter, importer: importer, kernel: kernel)?.use == .hangs {
-        pairs.insert([exporter, importer])
+/// What the pair table says of a machine's drivers: machines have few of them, though many devices.
+private struct DriverPairs {
+  /// By exporter: importers that fail or hang; those that use its buffers where they lie.
+  private(set) var neverWork: [DriverID: DeviceSet] = [:]
+  private(set) var inPlace: [DriverID: DeviceSet] = [:]
+  /// Exporters that some importer's attachment wakes.
+  private(set) var waking = DeviceSet()
+  /// By importer: exporters, as the table's functions of these names say.
+  private(set) var unmoved: [DriverID: DeviceSet] = [:]
+  private(set) var staying: [DriverID: DeviceSet] = [:]
+
+  init(_ ids: [DriverID], _ present: DeviceSet, _ table: PairTable, _ kernel: KernelVersion?) {
+    var devices: [DriverID: DeviceSet] = [:]
+    for slot in present { devices[ids[Int(slot.index)], default: DeviceSet()].insert(slot) }
+    func note(_ set: DeviceSet, _ key: DriverID, _ into: inout [DriverID: DeviceSet]) {
+      into[key] = set.union(into[key] ?? DeviceSet())
+    }
+    for (exporter, exporters) in devices {
+      for (importer, importers) in devices {
+        let row = table.row(exporter: exporter, importer: importer, kernel: kernel)
+        if row?.attach == .wakes { waking = waking.union(exporters) }
+        if row?.neverWorks == true { note(importers, exporter, &neverWork) }
+        if row?.neverMoves == true {
+          note(importers, exporter, &inPlace)
+          note(exporters, importer, &unmoved)
+        }
+        if table.stays(exporter: exporter, importer: importer, kernel: kernel) {
+          note(exporters, importer, &staying)
+        }
       }
     }
-  }
-  func contains(exporter: DriverID, importer: DriverID) -> Bool {
-    !pairs.isEmpty && pairs.contains([exporter, importer])
   }
 }
 

@@ -73,6 +73,12 @@ package enum Driver: UInt8, Sendable, CaseIterable {
   /// Its devices may reach each other's dedicated memory over the bus (KERNEL.md: "unless P2P").
   package var isPeerToPeer: Bool { self == .amdgpu || self == .xe }
 
+  /// Attaches and maps dynamically, as exporter and as importer: between two such an import maps nothing
+  /// before its first use (amdgpu_dma_buf.c and xe_dma_buf.c: exports with `pin`, imports by
+  /// dma_buf_dynamic_attach; KERNEL.md, "When does a foreign import move?"). i915, too, maps later from 6.16
+  /// on, but tells nothing that would be worth such an import.
+  package var mapsAtUse: Bool { self == .amdgpu || self == .xe }
+
   /// Keeps what an allocation was meant for, to be read after a self-import.
   package var keepsRecord: Bool {
     switch self {

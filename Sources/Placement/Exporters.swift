@@ -16,6 +16,8 @@ package struct ExporterSet: Sendable, Equatable {
     package static let noDevice = Beyond(rawValue: 1)
     /// Of a device that has gone; a buffer may outlive its exporter.
     package static let gone = Beyond(rawValue: 2)
+    /// Of anything: what is said of it can't all be true.
+    package static let anything = Beyond(rawValue: 4)
   }
 
   package var devices: DeviceSet
@@ -71,6 +73,13 @@ package struct ExporterEvidence: Sendable, Equatable {
 extension DeviceTable {
   /// Before anything is known.
   package var anyExporter: ExporterSet { ExporterSet(exporting, beyond: [.noDevice, .gone]) }
+
+  /// Who must be reckoned with before an import: where sources contradict each other, the stronger one is
+  /// good for an answer, and nothing is good enough for an import that could move the buffer.
+  package func exporters(forImportsBy evidence: ExporterEvidence) -> ExporterSet {
+    guard evidence.contradicted else { return evidence.candidates }
+    return ExporterSet(exporting, beyond: [.noDevice, .gone, .anything])
+  }
 
   /// Those that show this exporter name; nil: it says nothing.
   package func exporters(named name: ExporterName) -> ExporterSet? {

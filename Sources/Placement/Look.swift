@@ -6,6 +6,8 @@ package struct Look: Sendable {
   package private(set) var reached = DeviceSet()
   package private(set) var wouldMove = DeviceSet()
   package private(set) var failing = DeviceSet()
+  /// Imported it, but may move it when it uses it.
+  private var attached = DeviceSet()
   /// Asked in this look, whatever came of it.
   package private(set) var asked = DeviceSet()
   /// Whose own record says that the buffer was meant for dedicated memory; for system memory.
@@ -14,11 +16,18 @@ package struct Look: Sendable {
 
   package init() {}
 
-  package mutating func add(_ outcome: ProbeOutcome, of slot: DeviceSlot) {
+  /// `forRecord`: as ProbePlan.records asked.
+  package mutating func add(
+    _ outcome: ProbeOutcome, of slot: DeviceSlot, forRecord: Bool = false
+  ) {
     asked.insert(slot)
     switch outcome {
     case .reached(let record):
-      reached.insert(slot)
+      if forRecord && record != .preferred(.dedicated) {
+        attached.insert(slot)
+      } else {
+        reached.insert(slot)
+      }
       if record == .preferred(.dedicated) { recordedDedicated.insert(slot) }
       if record == .preferred(.system) { recordedSystem.insert(slot) }
     case .wouldMove: wouldMove.insert(slot)
@@ -30,6 +39,7 @@ package struct Look: Sendable {
   /// The device in this slot is no longer the one that was asked.
   package mutating func scrub(_ slot: DeviceSlot) {
     reached.remove(slot)
+    attached.remove(slot)
     wouldMove.remove(slot)
     failing.remove(slot)
     asked.remove(slot)
@@ -46,9 +56,9 @@ package struct Look: Sendable {
       evidence.narrow(to: devices.exporter(introspection), by: .introspection)
     }
     if !wouldMove.isEmpty {
-      let rest = devices.anyExporter
-      evidence.narrow(
-        to: ExporterSet(rest.devices.subtracting(wouldMove), beyond: rest.beyond), by: .refusals)
+      // It lies in dedicated memory: its exporter has some.
+      let rest = devices.exporting.subtracting(devices.systemOnly).subtracting(wouldMove)
+      evidence.narrow(to: ExporterSet(rest, beyond: .gone), by: .refusals)
     }
     let own = reached.intersection(devices.importingOwnOnly)
     if !own.isEmpty { evidence.narrow(to: ExporterSet(own), by: .refusals) }
@@ -71,6 +81,18 @@ package struct Look: Sendable {
       return .unknown
     }
     return reached.isEmpty ? .unknown : .system
+  }
+
+  /// Whether each device that may be the exporter can only have it in system memory, by its nature or by
+  /// its own record.
+  package func isOfSystemMemory(exporters: ExporterSet, among devices: DeviceTable) -> Bool {
+    devices.staysPut(exporters, where: devices.systemOnly.union(recordedSystem))
+  }
+
+  /// Those that can use it where it lies. What belongs in system memory lies there, whoever of those
+  /// that imported it is the exporter.
+  package func reaching(exporters: ExporterSet, among devices: DeviceTable) -> DeviceSet {
+    isOfSystemMemory(exporters: exporters, among: devices) ? reached.union(attached) : reached
   }
 
   /// What the exporter itself says that the buffer was meant for. Importers record system memory too,
@@ -99,8 +121,13 @@ extension DeviceTable {
 
   /// Whether all that may have exported a buffer can only hold it in system memory.
   package func onlySystem(_ exporters: ExporterSet) -> Bool {
-    exporters.devices.subtracting(systemOnly).isEmpty
+    staysPut(exporters, where: systemOnly)
+  }
+
+  /// Whether all that may have exported a buffer are of these, or could only hold it in system memory.
+  func staysPut(_ exporters: ExporterSet, where staying: DeviceSet) -> Bool {
+    exporters.devices.subtracting(staying).isEmpty
       && (!exporters.beyond.contains(.gone) || goneSystemOnly && goneDrivers != DriverSet())
-      && !exporters.isEmpty
+      && !exporters.beyond.contains(.anything) && !exporters.isEmpty
   }
 }

@@ -3,7 +3,11 @@
 //     # exporter  importer  attach   map    use    [kernels]
 //     nvidia-drm  amdgpu    nothing  fails  hangs  6.1..6.18   # seen on my machine
 //
+// Any driver may be named, also one that primed knows nothing of.
 // The importer may be `*` (any) or `others` (any but the exporter's driver).
+
+/// Where an administrator puts them.
+package let ownPairsPath = "/etc/primed/pairs"
 
 package struct PairSyntaxError: Error, Sendable, Equatable {
   /// Counted from 1.
@@ -41,7 +45,7 @@ extension PairRow {
     }
     guard let attach = ImportEffect(rawValue: String(words[2])),
       let map = ImportEffect(rawValue: String(words[3]))
-    else { throw failed("attach and map are one of: nothing pins moves fails unknown") }
+    else { throw failed("attach and map are one of: nothing wakes pins moves fails unknown") }
     guard let use = ImportUse(rawValue: String(words[4])) else {
       throw failed("use is one of: works hangs unknown")
     }
@@ -52,6 +56,17 @@ extension PairRow {
     return PairRow(
       String(words[0]), String(words[1]), attach: attach, map: map, use: use,
       since: kernels.since, until: kernels.until, source: "own, line \(number): \(comment)")
+  }
+}
+
+extension PairRow {
+  /// As a file says it; "" for all.
+  package var kernels: String {
+    if since == nil && until == nil { return "" }
+    func word(_ version: KernelVersion?) -> String {
+      version.map { "\($0.major).\($0.minor)" } ?? ""
+    }
+    return word(since) + ".." + word(until)
   }
 }
 

@@ -5,11 +5,17 @@
 /// What the exporter does to its buffer when an importer attaches or maps.
 package enum ImportEffect: String, Sendable {
   case nothing
+  /// Moves nothing, and keeps the exporter awake until detach.
+  case wakes
   /// Holds system pages where they are.
   case pins
   case moves
   case fails
   case unknown
+}
+
+extension ImportEffect {
+  var stays: Bool { self == .nothing || self == .wakes || self == .pins }
 }
 
 /// What use by the importer does once an import succeeded.
@@ -41,12 +47,16 @@ package struct PairRow: Sendable, Equatable {
   package var since: KernelVersion?
   package var until: KernelVersion?
   package var source: String
+  /// As they were written.
+  package let exporterName: String
+  package let importerName: String
 
   /// `importer`: a driver's name, `*` for any, or `others`.
   package init(
     _ exporter: String, _ importer: String, attach: ImportEffect, map: ImportEffect,
     use: ImportUse, since: KernelVersion? = nil, until: KernelVersion? = nil, source: String
   ) {
+    (exporterName, importerName) = (exporter, importer)
     self.exporter = DriverID(exporter)
     self.importer =
       switch importer {
@@ -62,10 +72,9 @@ package struct PairRow: Sendable, Equatable {
     self.source = source
   }
 
-  package var neverMoves: Bool {
-    func stays(_ effect: ImportEffect) -> Bool { effect == .nothing || effect == .pins }
-    return stays(attach) && stays(map)
-  }
+  package var neverMoves: Bool { attach.stays && map.stays }
+  /// An import is refused, or use hangs.
+  package var neverWorks: Bool { attach == .fails || map == .fails || use == .hangs }
 
   func matches(_ exporter: DriverID, _ importer: DriverID, _ kernel: KernelVersion?) -> Bool {
     guard self.exporter == exporter else { return false }
@@ -91,6 +100,18 @@ package struct PairTable: Sendable {
     exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
   ) -> PairRow? {
     rows.first { $0.matches(exporter, importer, kernel) }
+  }
+
+  /// Whether an import by `importer` leaves the buffer where it is: nothing of this pair moves it, or
+  /// both drivers do their mapping at the first use, which primed never comes to.
+  package func stays(
+    exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
+  ) -> Bool {
+    guard let row = row(exporter: exporter, importer: importer, kernel: kernel) else {
+      return false
+    }
+    return row.neverMoves
+      || row.attach.stays && exporter.driver.mapsAtUse && importer.driver.mapsAtUse
   }
 
   /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
@@ -128,10 +149,13 @@ package struct PairTable: Sendable {
         "radeon", "others", attach: .moves, map: .nothing, use: .works,
         source: "KERNEL.md: drm_gem_map_attach pins to GTT; seen in the guest"),
       PairRow(
-        "amdgpu", "*", attach: .nothing, map: .moves, use: .works,
+        "amdgpu", "*", attach: .nothing, map: .moves, use: .works, since: KernelVersion(6, 10),
         source: "KERNEL.md: GTT at map, or VRAM with P2P"),
       PairRow(
-        "xe", "*", attach: .nothing, map: .moves, use: .works,
+        "amdgpu", "*", attach: .wakes, map: .moves, use: .works,
+        source: "amdgpu_dma_buf_attach: pm_runtime_get_sync, until Linux 030631e97b20 (6.10)"),
+      PairRow(
+        "xe", "*", attach: .wakes, map: .moves, use: .works,
         source: "KERNEL.md: TT at map unless P2P; wakes the exporter until detach"),
     ]
     + systemMemory.map {

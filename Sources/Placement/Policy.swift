@@ -113,6 +113,9 @@ private struct PlaneView {
   init(_ facts: BufferFacts, modifier: UInt64?, among devices: DeviceTable) {
     var exporters = facts.exporters.candidates
     confidence = facts.confidence
+    // A device never fails to import what it exported. No import rests on this: it may have gone.
+    let sound = exporters.devices.subtracting(facts.failing)
+    if !sound.isEmpty { exporters.devices = sound }
     if exporters.certain == nil, let modifier, let tiling = devices.devices(tilingWith: modifier) {
       let narrowed = exporters.devices.intersection(tiling)
       if !narrowed.isEmpty { exporters.devices = narrowed }
@@ -121,7 +124,7 @@ private struct PlaneView {
     exporter = exporters.certain
     likely = exporters.likely
     failing = facts.failing
-    if let exporter { failing = failing.union(devices.hanging(with: exporter)) }
+    if let exporter { failing = failing.union(devices.unfit(for: exporter)) }
     native = exporter.map { DeviceSet($0) } ?? DeviceSet()
     inPlace = facts.reachedAtHome
     staysPut = devices.onlySystem(facts.exporters.candidates)
@@ -137,8 +140,10 @@ private struct PlaneView {
   /// Devices that could not be asked, but are known to use the exporter's system memory as it lies,
   /// where the exporter itself says that the buffer belongs there.
   private func sharing(_ facts: BufferFacts, _ devices: DeviceTable) -> DeviceSet {
-    guard facts.home == .system, facts.homeIsCertain, let exporter,
-      devices.sharesSystemMemory.contains(exporter)
+    let exporters = facts.exporters.candidates
+    guard facts.home == .system, facts.homeIsCertain, !exporters.devices.isEmpty,
+      exporters.beyond.isEmpty,
+      exporters.devices.subtracting(devices.sharesSystemMemory).isEmpty
     else { return DeviceSet() }
     return devices.sharesSystemMemory.subtracting(facts.asked)
   }
@@ -148,7 +153,7 @@ private struct PlaneView {
   private mutating func dropWhatMayHang(_ exporters: ExporterSet, _ devices: DeviceTable) {
     guard exporter == nil else { return }
     var risky = DeviceSet()
-    for slot in exporters.devices { risky = risky.union(devices.hanging(with: slot)) }
+    for slot in exporters.devices { risky = risky.union(devices.unfit(for: slot)) }
     let sound = inPlace.subtracting(risky)
     if !sound.isEmpty { inPlace = sound }
   }

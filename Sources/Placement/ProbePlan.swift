@@ -34,11 +34,15 @@ package struct ProbeScope: Sendable, Equatable {
 package struct ProbePlan: Sendable, Equatable {
   /// To be asked with NO_MOVE, by ProbeMethod.noMoveImport.
   package var noMove = DeviceSet()
-  /// To be asked with a plain import that can't move anything, by ProbeMethod.safeImport.
+  /// To be asked with a plain import by ProbeMethod.safeImport: whoever exported the buffer, neither that nor
+  /// its use by this device can move it.
   package var safe = DeviceSet()
+  /// The same, but its use by this device might move it: for the exporter's own record only. A success
+  /// says nothing of who reaches the buffer.
+  package var records = DeviceSet()
   package init() {}
 
-  package var all: DeviceSet { noMove.union(safe) }
+  package var all: DeviceSet { noMove.union(safe).union(records) }
   package var isEmpty: Bool { all.isEmpty }
 
   /// Devices that a new look could ask and that the looks before did not: they came, or woke, since.
@@ -46,8 +50,8 @@ package struct ProbePlan: Sendable, Equatable {
     _ facts: BufferFacts, among devices: DeviceTable, _ scope: ProbeScope
   ) -> DeviceSet {
     let plan = ProbePlan(
-      exporters: facts.exporters.candidates, among: devices, asked: facts.asked,
-      intentionKnown: facts.confidence == .intent, scope)
+      exporters: devices.exporters(forImportsBy: facts.exporters), among: devices,
+      asked: facts.asked, intentionKnown: facts.confidence == .intent, scope)
     let new = devices.toAssess(scope).subtracting(facts.asked)
     return plan.all.union(new)
   }
@@ -73,12 +77,28 @@ package struct ProbePlan: Sendable, Equatable {
 
     noMove = open.intersection(devices.honoured).intersection(devices.importing)
     for slot in open.subtracting(devices.honoured)
-    where isSafe(slot, exporters, devices)
-      && tells(slot, exporters, devices, intentionKnown: intentionKnown)
-    {
-      safe.insert(slot)
+    where tells(slot, exporters, devices, intentionKnown: intentionKnown) {
+      var others = exporters
+      others.devices.remove(slot)
+      if others.isEmpty || devices.staysPut(others, where: devices.unmoved(by: slot)) {
+        safe.insert(slot)
+      } else if exporters.devices.contains(slot),
+        devices.staysPut(others, where: devices.staying(in: slot))
+      {
+        records.insert(slot)
+      }
     }
   }
+}
+
+/// A plain import is worth its while only for the exporter's record, or to learn who else can use a buffer
+/// where it lies; that one of those that may have exported it imports it says nothing else.
+private func tells(
+  _ slot: DeviceSlot, _ exporters: ExporterSet, _ devices: DeviceTable, intentionKnown: Bool
+) -> Bool {
+  if devices.onlySystem(exporters) { return exporters.certain != slot }
+  return !exporters.devices.contains(slot)
+    || devices.keepsRecord.contains(slot) && !intentionKnown
 }
 
 extension DeviceTable {
@@ -94,22 +114,4 @@ private func mayNotAttach(
 ) -> Bool {
   let asleep = exporters.devices.subtracting(devices.awake)
   return !scope.wake && !asleep.intersection(devices.wakesAtAttach).isEmpty
-}
-
-/// Whoever exported it, an import into this device moves nothing: it is the importer's own, or can
-/// only lie in system memory.
-private func isSafe(_ slot: DeviceSlot, _ exporters: ExporterSet, _ devices: DeviceTable) -> Bool {
-  var others = exporters
-  others.devices.remove(slot)
-  return others.isEmpty || devices.onlySystem(others)
-}
-
-/// A plain import is worth its while only for the exporter's record, or to learn who can use a buffer
-/// that lies in system memory; a success says nothing else.
-private func tells(
-  _ slot: DeviceSlot, _ exporters: ExporterSet, _ devices: DeviceTable, intentionKnown: Bool
-) -> Bool {
-  if devices.onlySystem(exporters) { return exporters.certain != slot }
-  return exporters.devices.contains(slot) && devices.keepsRecord.contains(slot)
-    && !intentionKnown
 }

@@ -38,6 +38,8 @@ package struct Siblings {
   package mutating func learn(_ facts: BufferFacts, from key: SiblingKey) {
     guard facts.confidence > .guess, !facts.seeded else { return }
     if taught[key] == nil && taught.count >= limit { dropOldest() }
+    var facts = facts
+    if let earlier = taught[key] { facts.add(earlier: earlier) }
     taught[key] = facts
   }
 

@@ -34,8 +34,8 @@ package struct JSONError: Error, Equatable, CustomStringConvertible {
 }
 
 extension JSON {
-  /// Bounds on what is read: a scenario of 64 devices needs 40 KB.
-  package static let sizeLimit = 1 << 20
+  /// Bounds on what is read: a scenario of 64 devices needs 40 KB, one of 100,000 buffers 10 MB.
+  package static let sizeLimit = 1 << 24
   package static let depthLimit = 16
 
   package init(_ text: some Collection<UInt8>) throws(JSONError) {

@@ -43,7 +43,10 @@ package final class ScenarioPlayer {
     self.scenario = scenario
     kernel = SimulatedKernel(scenario)
     prober = SimulatedProber(kernel, time: clock)
-    engine = QueryEngine(devices: kernel, reader: kernel, prober: prober, time: clock)
+    var settings = EngineSettings()
+    settings.kernel = simulatedKernelVersion
+    engine = QueryEngine(
+      devices: kernel, reader: kernel, prober: prober, time: clock, settings: settings)
   }
 
   /// Empty: all that the scenario expects holds.

@@ -58,7 +58,7 @@ extension SimulatedKernel: BufferReader {
     guard let name = memfdName(fd), name.hasPrefix("primed:") else { return nil }
     let parts = name.dropFirst("primed:".count).split(
       separator: ".", maxSplits: 1, omittingEmptySubsequences: false)
-    guard let index = scenario.buffers.firstIndex(where: { $0.id == parts[0] }) else { return nil }
+    guard let index = parts.first.flatMap({ buffersByID[String($0)] }) else { return nil }
     let plane = parts.count == 2 ? Int(parts[1]) : 0
     return plane.flatMap { dmabuf(index, plane: $0) }
   }

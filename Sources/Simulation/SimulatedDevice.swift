@@ -133,6 +133,11 @@ enum DriverFacts {
     ["amdgpu", "radeon", "nouveau"].contains(driver)
   }
 
+  /// Dynamic to dynamic: nothing is mapped, so nothing moved, before the first use.
+  static func mapsAtUse(exporter: String, importer: String) -> Bool {
+    ["amdgpu", "xe"].contains(exporter) && ["amdgpu", "xe"].contains(importer)
+  }
+
   /// Even a foreign import that then fails has moved the buffer.
   static func movesAtAttach(_ driver: String) -> Bool {
     ["i915", "nouveau", "radeon"].contains(driver)

@@ -24,6 +24,7 @@ package final class SimulatedKernel {
   private var handler: ((DeviceEvent) -> Void)?
   /// By index of the scenario's buffer, then plane.
   private let dmabufs: [[SimulatedDMABuf]]
+  let buffersByID: [String: Int]
   /// By inode of the memfds that stand for them, which primed has seen.
   var named: [ino_t: (device: dev_t, dmabuf: SimulatedDMABuf)] = [:]
   private var openFiles = 0
@@ -33,6 +34,8 @@ package final class SimulatedKernel {
   package init(_ scenario: Scenario) {
     self.scenario = scenario
     devices = scenario.devices.indices.map { SimulatedDevice(scenario, $0) }
+    buffersByID = Dictionary(
+      uniqueKeysWithValues: scenario.buffers.enumerated().map { ($1.id, $0) })
     dmabufs = scenario.buffers.enumerated().map { index, model in
       (0..<model.planes).map { plane in
         SimulatedDMABuf(
@@ -168,7 +171,7 @@ package final class SimulatedKernel {
     case .own, .inPlace, .hangs: return
     case .moves:
       if heeds { throw Errno(EINVAL) }
-      move(dmabuf)
+      if !mapsAtUse(dmabuf, on: device) { move(dmabuf) }
     case .fails:
       if movesAtAttach(dmabuf) {
         if heeds { throw Errno(EINVAL) }
@@ -176,6 +179,13 @@ package final class SimulatedKernel {
       }
       throw Errno(refusal(of: dmabuf, by: model.driver))
     }
+  }
+
+  /// The import alone moves nothing yet.
+  private func mapsAtUse(_ dmabuf: SimulatedDMABuf, on device: Int) -> Bool {
+    guard case .device(let exporter) = dmabuf.exporter else { return false }
+    return DriverFacts.mapsAtUse(
+      exporter: scenario.devices[exporter].driver, importer: scenario.devices[device].driver)
   }
 
   private func movesAtAttach(_ dmabuf: SimulatedDMABuf) -> Bool {
@@ -261,6 +271,8 @@ package final class SimulatedKernel {
   }
 }
 
+/// The kernel that a simulated one is like, but for what a scenario says of it.
+package let simulatedKernelVersion = KernelVersion(6, 12)
 /// The bit that the RFC gives to DRM_PRIME_FD_TO_HANDLE_NO_MOVE (KERNEL.md, "PRIME import").
 package let noMoveFlag: UInt32 = 1
 private let firstInode = 4096

@@ -143,7 +143,7 @@ struct StepDecoder {
 }
 
 /// org.primed.Broker1.Error.*, as far as a scenario can bring one about.
-let errorNames = ["UnknownDevice", "Released", "LimitsExceeded"]
+let errorNames = ["UnknownDevice", "Released", "LimitsExceeded", "Failed"]
 
 extension JSONCursor {
   fileprivate func oneOf<T>(_ values: [T], _ word: (T) -> String) throws(ScenarioError) -> T {

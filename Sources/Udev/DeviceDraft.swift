@@ -134,10 +134,7 @@ struct DeviceDraft {
   /// A module out of the tree says its version; the others are the kernel's.
   private static func driverVersion(_ driver: String) -> String {
     let own = readAttribute("/sys/module/\(driver)/version")
-    if !own.isEmpty { return own }
-    var name = utsname()
-    uname(&name)
-    return withUnsafeBytes(of: name.release) { String(cString: $0.bindMemory(to: CChar.self).baseAddress!) }
+    return own.isEmpty ? kernelRelease() : own
   }
 
   private static func role(named word: String) -> Role? {

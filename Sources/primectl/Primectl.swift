@@ -20,6 +20,6 @@ struct Primectl: ParsableCommand {
     version: "primectl \(Names.version)",
     subcommands: [
       DevicesCommand.self, PlaceCommand.self, StatusCommand.self, MonitorCommand.self,
-      ReleaseCommand.self, HoldersCommand.self, ScenarioCommand.self,
+      ReleaseCommand.self, HoldersCommand.self, PairsCommand.self, ScenarioCommand.self,
     ])
 }

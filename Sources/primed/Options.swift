@@ -15,6 +15,8 @@ private let usage = """
     --simulate WHAT   a machine in a scenario file, or a built-in scenario's name,
                       in place of this machine
     --cache N         buffers to remember, 64 to 1048576 (default 16384)
+    --pairs FILE      own rows of the pair table (default /etc/primed/pairs;
+                      none with --simulate)
     --log-level L     emerg, alert, crit, err, warning, notice, info (default), debug
     --help            this text
     --version         the version
@@ -43,7 +45,7 @@ private func parse(_ arguments: [String]) -> Command {
     if argument == "--help" || argument == "-h" { return .print(usage) }
     if argument == "--version" { return .print("primed \(primedVersion)\n") }
     let (option, attached) = split(argument)
-    guard ["--bus", "--simulate", "--cache", "--log-level"].contains(option) else {
+    guard ["--bus", "--simulate", "--cache", "--pairs", "--log-level"].contains(option) else {
       return .refuse("\(argument): unknown option")
     }
     guard let value = attached ?? rest.popFirst() else { return .refuse("\(option) needs a value") }
@@ -67,6 +69,7 @@ private func set(_ option: String, _ value: String, in options: inout DaemonOpti
     }
     options.bus = bus
   case "--simulate": options.simulate = value
+  case "--pairs": options.pairs = value
   case "--cache":
     guard let count = Int(value), (64...1_048_576).contains(count) else {
       return "--cache \(value): give a number from 64 to 1048576"

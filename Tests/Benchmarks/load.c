@@ -1,5 +1,8 @@
-/* load ADDRESS NAME place|ping COUNT WINDOW: asks COUNT times with WINDOW questions under way, and prints
- * the median time of a question, in nanoseconds (with a window: the time of all, by COUNT). */
+/* load ADDRESS NAME place|ping COUNT WINDOW [BUFFERS]: asks COUNT times with WINDOW questions under way, and
+ * prints the median time of a question, in nanoseconds (with a window: the time of all, by COUNT).
+ * About the buffer `game`; or with BUFFERS about 64 of `b0`, `b1`, ..., spread evenly, in turns.
+ *
+ * load ADDRESS NAME fill COUNT WINDOW: asks once about each of `b0`, `b1`, ... */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <stdint.h>
@@ -9,10 +12,11 @@
 #include <sys/mman.h>
 #include <systemd/sd-bus.h>
 #include <time.h>
+#include <unistd.h>
 
 static sd_bus *bus;
 static const char *name;
-static int pings, fd, answered;
+static int pings, fills, fds[64], buffers, asked, answered;
 
 static uint64_t now(void)
 {
@@ -40,9 +44,21 @@ static int on_answer(sd_bus_message *m, void *data, sd_bus_error *error)
 	return 0;
 }
 
+static int make(int number)
+{
+	char name[32];
+	int fd;
+
+	snprintf(name, sizeof(name), "primed:b%d", number);
+	fd = memfd_create(name, MFD_CLOEXEC);
+	check(fd, "memfd");
+	return fd;
+}
+
 static void ask(void)
 {
 	sd_bus_message *m;
+	int fd = fills ? make(asked) : fds[buffers ? asked % 64 : 0];
 
 	if (pings) {
 		check(sd_bus_message_new_method_call(bus, &m, name, "/org/primed/Broker1",
@@ -55,6 +71,9 @@ static void ask(void)
 	}
 	check(sd_bus_call_async(bus, NULL, m, on_answer, NULL, 0), "call");
 	sd_bus_message_unref(m);
+	if (fills)
+		close(fd);
+	asked++;
 }
 
 static int by_value(const void *a, const void *b)
@@ -66,14 +85,19 @@ static int by_value(const void *a, const void *b)
 
 int main(int words, char **word)
 {
-	if (words != 6)
+	if (words != 6 && words != 7)
 		return 2;
-	int count = atoi(word[4]), window = atoi(word[5]), asked = 0;
+	int count = atoi(word[4]), window = atoi(word[5]);
 	uint64_t *times = calloc((size_t)count, sizeof(*times)), begin, first;
 
 	name = word[2];
 	pings = !strcmp(word[3], "ping");
-	fd = memfd_create("primed:game", MFD_CLOEXEC);
+	fills = !strcmp(word[3], "fill");
+	buffers = words == 7 ? atoi(word[6]) : 0;
+	for (int i = 0; buffers && i < 64; i++)
+		fds[i] = make((int)((long)buffers * i / 64));
+	if (!buffers)
+		fds[0] = memfd_create("primed:game", MFD_CLOEXEC);
 	check(sd_bus_new(&bus), "bus");
 	check(sd_bus_set_address(bus, word[1]), "address");
 	check(sd_bus_set_bus_client(bus, 1), "client");
@@ -83,10 +107,8 @@ int main(int words, char **word)
 	while (answered < count) {
 		begin = now();
 		int before = answered;
-		while (asked < count && asked - answered < window) {
+		while (asked < count && asked - answered < window)
 			ask();
-			asked++;
-		}
 		while (answered == before) {
 			int r = sd_bus_process(bus, NULL);
 			check(r, "process");

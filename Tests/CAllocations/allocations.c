@@ -1,41 +1,59 @@
-/* Counts the calling thread's heap allocations, in front of glibc's allocator, for tests that say that
- * something allocates nothing. */
+/* Counts the calling thread's heap allocations and their bytes, in front of glibc's allocator, for tests
+ * that say that something allocates nothing, or so much. */
 #include "CAllocations.h"
 
+#include <malloc.h>
 #include <stddef.h>
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *old, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
+extern void __libc_free(void *block);
 
 static _Thread_local unsigned long count;
+static _Thread_local long held;
+
+static void *took(void *block)
+{
+	count++;
+	held += (long)malloc_usable_size(block);
+	return block;
+}
 
 void *malloc(size_t size)
 {
-	count++;
-	return __libc_malloc(size);
+	return took(__libc_malloc(size));
 }
 
 void *calloc(size_t n, size_t size)
 {
-	count++;
-	return __libc_calloc(n, size);
+	return took(__libc_calloc(n, size));
 }
 
 void *realloc(void *old, size_t size)
 {
-	count++;
-	return __libc_realloc(old, size);
+	held -= (long)malloc_usable_size(old);
+	return took(__libc_realloc(old, size));
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
-	count++;
-	return __libc_memalign(alignment, size);
+	return took(__libc_memalign(alignment, size));
+}
+
+void free(void *block)
+{
+	held -= (long)malloc_usable_size(block);
+	__libc_free(block);
 }
 
 unsigned long allocations_of_this_thread(void)
 {
 	return count;
+}
+
+long bytes_held_by_this_thread(void)
+{
+	return held;
 }

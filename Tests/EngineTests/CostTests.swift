@@ -37,6 +37,18 @@ import Testing
     #expect(allocations_of_this_thread() > before)
   }
 
+  /// By the allocator's own count; the index has just doubled at 81,921.
+  @Test(arguments: [1_000, 81_921, 100_000])
+  func aCachedBufferTakesAtMost96Bytes(count: Int) {
+    let facts = BufferFacts(among: DeviceTable())
+    let before = bytes_held_by_this_thread()
+    var cache = BufferCache(limit: count)
+    for inode in 1...UInt64(count) { cache.store(facts, of: BufferIdentity(inode: inode)) }
+    let each = Double(bytes_held_by_this_thread() - before) / Double(count)
+    #expect(each <= 96 && each > 80, "\(each) bytes")
+    #expect(cache.count == count)
+  }
+
   @Test func aHitAllocatesNothing() throws {
     let laptop = try warmLaptop()
     let queries = (1...Self.buffers).map { inode in

@@ -23,6 +23,8 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   /// Drivers that keep a record of their allocations.
   var records = true
   private(set) var descriptions: [DeviceDescription] = []
+  /// All that were ever there: a buffer outlives its exporter.
+  private var known: [String: DeviceDescription] = [:]
   var buffers: [UInt64: Buffer] = [:]
   /// (importer, exporter, memory) that work in place, besides a device's own.
   var reaches: [(String, String, Memory)] = []
@@ -53,6 +55,7 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     device.power = .active
     edit(&device)
     descriptions.append(device)
+    known[id] = device
     handler?(.present(device))
     return device.node!.number
   }
@@ -122,10 +125,10 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
   }
   func introspect(_ fd: Int32) -> Introspection? {
     guard introspects, let buffer = buffers[inode(of: fd)] else { return nil }
-    let exporter = descriptions.first { $0.stableID == buffer.exporter }
+    let exporter = buffer.exporter.flatMap { known[$0] }
     return Introspection(
       card: exporter?.primary?.number ?? .none, render: exporter?.render?.number ?? .none,
-      registered: exporter != nil, residency: buffer.residency, preferred: buffer.home)
+      registered: descriptions.contains { $0.stableID == buffer.exporter }, residency: buffer.residency, preferred: buffer.home)
   }
 
   // MARK: Prober
@@ -171,9 +174,15 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     if buffer.exporter == nil || isReached(buffer, by: device) { return .reached(record) }
     if task.method == .noMoveImport && noMove == .honoured { return .wouldMove }
     if buffer.residency == .system { return .refused(errno: ENODEV) }
+    if mapsAtUse(buffer, on: device) { return .reached(record) }
     moves += 1
     buffers[inode]!.residency = .system
     return .reached(record)
+  }
+
+  private func mapsAtUse(_ buffer: Buffer, on device: DeviceDescription) -> Bool {
+    let exporter = buffer.exporter.flatMap { known[$0]?.driver }
+    return [exporter, device.driver].allSatisfy { ["amdgpu", "xe"].contains($0) }
   }
 
   private func keepsRecord(_ device: DeviceDescription) -> Bool {

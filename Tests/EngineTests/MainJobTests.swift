@@ -17,7 +17,10 @@ struct Laptop {
     igpu = machine.plug("igpu", "i915", minor: 1) { $0.bootVGA = true }
     dgpu = machine.plug("dgpu", "amdgpu", minor: 0, dedicated: 8 << 30)
     machine.reaches = [("igpu", "dgpu", .system)]
-    engine = QueryEngine(devices: machine, reader: machine, prober: machine, time: machine)
+    var settings = EngineSettings()
+    settings.kernel = KernelVersion(6, 12)
+    engine = QueryEngine(
+      devices: machine, reader: machine, prober: machine, time: machine, settings: settings)
     try engine.start()
   }
 

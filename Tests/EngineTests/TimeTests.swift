@@ -128,4 +128,33 @@ import Testing
     #expect(seen.confidence == .intent)
     #expect(seen.recheck == 0)
   }
+
+  /// A client that draws on both GPUs says the same of both its swapchains.
+  @Test func whatAnotherDevicesBufferTaughtGivesWayToTheBuffersOwnLook() throws {
+    let machine = FakeMachine()
+    let a = machine.plug("a", "nouveau", minor: 0, dedicated: 1 << 30)
+    let peers = ["b", "c"].enumerated().map { i, id in
+      machine.plug(id, "amdgpu", minor: UInt32(i + 1), dedicated: 1 << 30)
+    }
+    machine.reaches = [("c", "b", .dedicated)]
+    machine.records = false
+    let engine = QueryEngine(devices: machine, reader: machine, prober: machine, time: machine)
+    try engine.start()
+    for (inode, exporter) in [(UInt64(1), "a"), (2, "b")] {
+      machine.buffers[inode] = FakeMachine.Buffer(
+        exporter: exporter, home: .dedicated, residency: .dedicated, name: .drm)
+    }
+    let swapchain: (inout Hints) -> Void = {
+      $0.clientPID = 42
+      $0.format = 1
+    }
+    #expect(machine.place(engine, 1, swapchain).device == a)
+    let seeded = machine.place(engine, 2, swapchain)
+    #expect(seeded.device == a, "taught by the other")
+    machine.now += Milliseconds(seeded.recheck)
+    let seen = machine.place(engine, 2, swapchain)
+    #expect(peers.contains(seen.device))
+    #expect(seen.access == .inPlace)
+    #expect(seen.confidence == .state, "its first own look")
+  }
 }

@@ -179,6 +179,29 @@ import Testing
     #expect(siblings.count == 0)
   }
 
+  /// One that was looked at while it was evicted does not unteach what another showed at home.
+  @Test func anEvictedSiblingUnteachesNothing() throws {
+    var siblings = Siblings()
+    let key = try #require(self.key())
+    siblings.learn(facts, from: key)
+    siblings.learn(laptop.facts(laptop.look(reached: ["dgpu", "igpu"])), from: key)
+    let seed = try #require(siblings.seed(for: key, at: 99))
+    #expect(laptop.names(seed.reachedAlways) == ["dgpu"])
+    #expect(seed.home == .dedicated)
+    #expect(seed.exporters.candidates.certain == laptop["dgpu"])
+  }
+
+  /// What one group can't have in common was no group: the latest word counts.
+  @Test func siblingsOfTwoDevicesAreNone() throws {
+    let machine = Machine.workstation("nouveau", "nouveau")
+    var siblings = Siblings()
+    let key = try #require(self.key())
+    siblings.learn(machine.facts(machine.look(reached: ["a"], wouldMove: ["b"])), from: key)
+    siblings.learn(machine.facts(machine.look(reached: ["b"], wouldMove: ["a"])), from: key)
+    let seed = try #require(siblings.seed(for: key, at: 99))
+    #expect(machine.names(seed.reachedAlways) == ["b"])
+  }
+
   @Test func forgottenWithTheClient() throws {
     var siblings = Siblings()
     siblings.learn(facts, from: try #require(key(client: 1)))

@@ -143,4 +143,15 @@ import Testing
   func linearInvalidSharedAndAbsentVendorsSayNothing(modifier: UInt64) {
     #expect(Machine.laptop().table.devices(tilingWith: modifier) == nil)
   }
+
+  /// What would be moved lies in dedicated memory.
+  @Test func aRefusalExcludesThoseWithSystemMemoryOnly() {
+    var machine = Machine.workstation("nouveau", "radeon")
+    machine.add("c", "vkms") { $0.description.role = .software }
+    machine.add("d", "cirrus") { $0.description.render = nil }
+    let facts = machine.facts(machine.look(reached: ["b"], wouldMove: ["a"]))
+    #expect(facts.exporters.candidates.certain == machine["b"])
+    let unnamed = machine.facts(machine.look(name: .unknown, reached: ["b"], wouldMove: ["a"]))
+    #expect(unnamed.exporters.candidates == ExporterSet(machine.set(["b"]), beyond: .gone))
+  }
 }

@@ -6,6 +6,9 @@ struct Machine {
   private(set) var entries: [DeviceEntry?] = []
   private var goneDrivers = DriverSet()
   private(set) var table = DeviceTable()
+  /// A user's rows of the pair table, and the kernel.
+  var pairs = "" { didSet { renew() } }
+  var kernel: KernelVersion? = KernelVersion(6, 12) { didSet { renew() } }
 
   /// Devices that are awake and were asked what they can do; `edit` says what is different.
   @discardableResult
@@ -43,7 +46,11 @@ struct Machine {
     renew()
   }
 
-  private mutating func renew() { table = DeviceTable(entries, goneDrivers: goneDrivers) }
+  private mutating func renew() {
+    table = DeviceTable(
+      entries, goneDrivers: goneDrivers, pairs: PairTable(own: PairRow.parse(pairs).rows),
+      kernel: kernel)
+  }
 
   subscript(id: String) -> DeviceSlot {
     DeviceSlot(UInt8(entries.firstIndex { $0?.description.stableID == id }!))

@@ -8,7 +8,7 @@ import Testing
   @Test(arguments: [
     "vgem", "vkms", "cirrus", "virtio_gpu", "udl", "gud", "simpledrm", "panfrost", "panthor",
     "lima", "v3d", "asahi", "etnaviv", "msm", "vc4", "imx-drm", "meson", "sun4i-drm", "apple-drm",
-    "rockchip", "exynos", "mediatek", "omapdrm",
+    "rockchip", "exynos", "mediatek", "omapdrm", "intel_vpu",
   ])
   func systemMemoryOnly(driver: String) {
     let row = PairTable().row(exporter: DriverID(driver), importer: DriverID(.amdgpu))
@@ -24,12 +24,32 @@ import Testing
     #expect(!PairTable().systemOnly(DriverID(driver)))
   }
 
-  @Test(arguments: ["amdgpu", "xe"])
-  func movesAtMap(driver: String) {
-    let row = PairTable().row(exporter: DriverID(driver), importer: DriverID(.vgem))
-    #expect(row?.attach == .nothing)
+  @Test(arguments: [
+    ("amdgpu", "6.12", ImportEffect.nothing), ("amdgpu", "6.10", .nothing),
+    ("amdgpu", "6.9", .wakes), ("amdgpu", "", .wakes), ("xe", "6.12", .wakes), ("xe", "", .wakes),
+  ])
+  func movesAtMap(driver: String, version: String, attach: ImportEffect) {
+    let kernel = KernelVersion(version)
+    let table = PairTable()
+    let row = table.row(exporter: DriverID(driver), importer: DriverID(.vgem), kernel: kernel)
+    #expect(row?.attach == attach)
     #expect(row?.map == .moves)
     #expect(row?.neverMoves == false)
+    var machine = Machine.laptop(driver)
+    machine.kernel = kernel
+    #expect(machine.names(machine.table.wakesAtAttach) == (attach == .wakes ? ["dgpu"] : []))
+    func stays(_ importer: Driver) -> Bool {
+      table.stays(exporter: DriverID(driver), importer: DriverID(importer), kernel: kernel)
+    }
+    #expect(stays(.amdgpu) && stays(.xe), "they map at the first use")
+    #expect(!stays(.radeon) && !stays(.nouveau) && !stays(.i915) && !stays(.vgem))
+  }
+
+  @Test func whatOthersAttachmentsDoIsNotUndoneByAnImporterThatMapsLate() {
+    for driver in ["i915", "nouveau", "radeon", "nvidia-drm", "vmwgfx"] {
+      let stays = PairTable().stays(exporter: DriverID(driver), importer: DriverID(.amdgpu))
+      #expect(!stays, "\(driver)")
+    }
   }
 
   @Test func nvidiaHangsOthersAndNotItself() {
@@ -48,6 +68,7 @@ import Testing
   @Test func everyRowHasItsSource() {
     #expect(PairTable.builtIn.allSatisfy { !$0.source.isEmpty })
     #expect(PairTable.builtIn.allSatisfy { $0.exporter.driver != .other })
+    #expect(PairTable.builtIn.count == 31, "a new row needs a test of its own above")
   }
 
   @Test func onlyTheIntegratedIntelIsSystemMemory() {
@@ -62,6 +83,22 @@ import Testing
   }
 
   // MARK: A user's own rows
+
+  @Test(arguments: [
+    "amdgpu nouveau fails unknown unknown", "amdgpu nouveau nothing fails works",
+    "amdgpu nouveau nothing moves hangs",
+  ])
+  func pairsThatFailOrHangAreDropped(row: String) {
+    var machine = Machine.workstation()
+    let facts = machine.facts(
+      machine.look(reached: ["a", "b"], records: ["a": .dedicated]))
+    let hints: (inout Hints) -> Void = { $0.samplingDevice = machine.number("b") }
+    #expect(machine.name(machine.decide(facts, hints: hints).device) == "b")
+    machine.pairs = row
+    let decision = machine.decide(facts, hints: hints)
+    #expect(machine.name(decision.device) == "a")
+    #expect(decision.access == .native)
+  }
 
   @Test func ownRowsGoFirst() {
     let (rows, errors) = PairRow.parse("nvidia-drm amdgpu nothing nothing works  # mine works")

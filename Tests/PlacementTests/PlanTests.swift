@@ -9,12 +9,29 @@ import Testing
     _ machine: Machine, name: ExporterName = .drm, asked: [String] = [],
     intentionKnown: Bool = false, wake: Bool = false, cards: [String] = []
   ) -> (noMove: [String], safe: [String]) {
-    var evidence = ExporterEvidence(anyOf: machine.table)
-    machine.look(name: name).narrow(&evidence, among: machine.table)
-    let plan = ProbePlan(
-      exporters: evidence.candidates, among: machine.table, asked: machine.set(asked),
-      intentionKnown: intentionKnown, ProbeScope(wake: wake, cards: machine.set(cards)))
+    let plan = fullPlan(
+      machine, name: name, asked: asked, intentionKnown: intentionKnown, wake: wake, cards: cards)
+    #expect(plan.records.isEmpty)
     return (machine.names(plan.noMove), machine.names(plan.safe))
+  }
+
+  private func records(
+    _ machine: Machine, intentionKnown: Bool = false, wake: Bool = false
+  ) -> [String] {
+    let plan = fullPlan(machine, intentionKnown: intentionKnown, wake: wake)
+    #expect(plan.noMove.isEmpty && plan.safe.isEmpty)
+    return machine.names(plan.records)
+  }
+
+  private func fullPlan(
+    _ machine: Machine, name: ExporterName = .drm, asked: [String] = [],
+    intentionKnown: Bool, wake: Bool, cards: [String] = [], introspection: Introspection? = nil
+  ) -> ProbePlan {
+    var evidence = ExporterEvidence(anyOf: machine.table)
+    machine.look(name: name, introspection: introspection).narrow(&evidence, among: machine.table)
+    return ProbePlan(
+      exporters: machine.table.exporters(forImportsBy: evidence), among: machine.table, asked: machine.set(asked),
+      intentionKnown: intentionKnown, ProbeScope(wake: wake, cards: machine.set(cards)))
   }
 
   @Test func honouredAsksEveryone() {
@@ -105,7 +122,137 @@ import Testing
 
   @Test func mainlineAsksNobodyIfTwoMayBeTheExporter() {
     #expect(plan(.workstation(noMove: .ignored)) == ([], []))
-    #expect(plan(.workstation("amdgpu", "amdgpu", noMove: .ignored)) == ([], []))
+    #expect(plan(.workstation("radeon", "radeon", noMove: .ignored)) == ([], []))
+    #expect(plan(.workstation("amdgpu", "radeon", noMove: .ignored)) == ([], []))
+  }
+
+  // MARK: Drivers that map at the first use
+
+  /// Neither an amdgpu's attachment nor its import of another's buffer moves it, and only its own record
+  /// says "dedicated".
+  @Test func driversThatMapAtUseAreAskedForTheirRecord() {
+    #expect(records(.workstation("amdgpu", "amdgpu", noMove: .ignored)) == ["a", "b"])
+    #expect(records(.workstation("amdgpu", "xe", noMove: .ignored)) == ["a"])
+    #expect(records(.workstation("xe", "xe", noMove: .ignored)) == [])
+    let three = Machine.workstation("amdgpu", "amdgpu", noMove: .ignored)
+    #expect(records(three, intentionKnown: true) == [])
+    for spoiler in ["nouveau", "radeon", "nvidia-drm", "never-heard-of"] {
+      var machine = three
+      machine.add("c", spoiler, noMove: .ignored)
+      #expect(records(machine) == [], "\(spoiler)")
+    }
+    var machine = three
+    machine.add("c", "vgem", noMove: .ignored)
+    #expect(records(machine) == ["a", "b"])
+    machine.remove("b")
+    #expect(records(machine) == [], "a buffer may be of the one that went")
+  }
+
+  @Test func anOldAmdgpuIsNotAskedWhileAnotherSleeps() {
+    var machine = Machine.workstation("amdgpu", "amdgpu", noMove: .ignored)
+    machine.change("b") { $0.description.power = .suspended }
+    #expect(records(machine) == ["a"])
+    for kernel in [KernelVersion(6, 9), nil] {
+      machine.kernel = kernel
+      #expect(records(machine) == [])
+      #expect(records(machine, wake: true) == ["a", "b"])
+    }
+  }
+
+  @Test func theRecordsTellTheExporterAndNotWhoReachesIt() {
+    let machine = Machine.workstation("amdgpu", "amdgpu", noMove: .ignored)
+    func facts(_ a: Memory, _ b: Memory) -> BufferFacts {
+      var look = machine.look()
+      look.add(.reached(.preferred(a)), of: machine["a"], forRecord: true)
+      look.add(.reached(.preferred(b)), of: machine["b"], forRecord: true)
+      return machine.facts(look)
+    }
+    let dedicated = facts(.system, .dedicated)
+    #expect(dedicated.exporters.candidates.certain == machine["b"])
+    #expect(machine.names(dedicated.reachedAlways) == ["b"])
+    #expect((dedicated.home, dedicated.confidence) == (.dedicated, .intent))
+    let decision = machine.decide(dedicated) { $0.primaryDevice = machine.number("a") }
+    #expect(machine.name(decision.device) == "b")
+
+    // A copy in system memory: whoever exported it, both use it as it lies.
+    let system = facts(.system, .system)
+    #expect(machine.names(system.reachedAlways) == ["a", "b"])
+    #expect((system.home, system.confidence) == (.system, .intent))
+    for id in ["a", "b"] {
+      let decision = machine.decide(system) { $0.primaryDevice = machine.number(id) }
+      #expect(machine.name(decision.device) == id)
+      #expect((decision.rule, decision.access) == (.homeSystem, .inPlace))
+    }
+
+    // Who can only have system memory needs no record.
+    var mixed = Machine.workstation("amdgpu", "xe", noMove: .ignored)
+    mixed.change("b") {
+      $0.description.sysfsPath = "/sys/devices/pci0000:00/0000:00:02.0"
+      $0.description.dedicatedMemory = 0
+    }
+    let integrated = mixed.facts(mixed.look(reached: ["a"], records: ["a": .system]))
+    #expect((integrated.home, integrated.confidence) == (.system, .state))
+    let toIntegrated = mixed.decide(integrated) { $0.primaryDevice = mixed.number("b") }
+    #expect(mixed.name(toIntegrated.device) == "b")
+    #expect(toIntegrated.access == .inPlace)
+
+    // One record alone says nothing: the buffer may be in the other's memory.
+    var look = machine.look()
+    look.add(.reached(.preferred(.system)), of: machine["a"], forRecord: true)
+    let half = machine.facts(look)
+    #expect(half.reachedAlways.isEmpty && half.home == .unknown)
+    #expect(machine.decide(half).rule == .fallback)
+  }
+
+  /// The stronger source is good for an answer, not for an import.
+  @Test func contradictionsAllowNoPlainImport() {
+    for (noMove, asked) in [(NoMove.ignored, [String]()), (.honoured, ["dgpu", "igpu"])] {
+      let machine = Machine.laptop(noMove: noMove)
+      let ofNoDevice = machine.introspection(nil, residency: .system, preferred: .system)
+      let plan = fullPlan(
+        machine, name: .named("i915"), intentionKnown: false, wake: false,
+        introspection: ofNoDevice)
+      #expect(machine.names(plan.noMove) == asked)
+      #expect(plan.safe.isEmpty && plan.records.isEmpty)
+      let facts = machine.facts(
+        machine.look(name: .named("i915"), introspection: ofNoDevice))
+      #expect(facts.exporters.contradicted)
+      #expect(
+        machine.names(ProbePlan.unasked(facts, among: machine.table, ProbeScope())) == asked)
+    }
+  }
+
+  // MARK: A user's rows
+
+  @Test func aUsersRowForOnePairAllowsThatImportOnly() {
+    var machine = Machine.workstation("nouveau", "nouveau", noMove: .ignored)
+    machine.add("c", "radeon", noMove: .ignored)
+    machine.add("d", "qxl", noMove: .ignored)
+    machine.pairs = "nouveau qxl pins nothing works\nradeon qxl pins nothing works"
+    #expect(plan(machine) == ([], []), "its own tells nothing, and it may be its own")
+    machine.change("d") { $0.description.exports = false }
+    #expect(plan(machine) == ([], ["d"]))
+    let facts = machine.facts(machine.look(reached: ["d"]))
+    #expect(facts.residency == .unknown, "it may lie in either nouveau's memory")
+    #expect(machine.name(machine.decide(facts).device) == "d")
+  }
+
+  @Test func aUsersRowMaySayThatOneImporterWakes() {
+    var machine = Machine.laptop("nouveau")
+    machine.change("dgpu") { $0.description.power = .suspended }
+    #expect(plan(machine) == (["igpu"], []))
+    machine.pairs = "nouveau i915 wakes moves works"
+    #expect(plan(machine) == ([], []))
+  }
+
+  @Test func aUsersRowMayForbidWhatTheTableAllows() {
+    var machine = Machine.workstation("amdgpu", "amdgpu", noMove: .ignored)
+    machine.pairs = "amdgpu amdgpu moves nothing works"
+    #expect(records(machine) == [])
+    var guest = Machine.laptop(noMove: .ignored)
+    guest.add("virtio", "virtio_gpu", noMove: .ignored)
+    guest.pairs = "virtio_gpu * moves nothing works"
+    #expect(plan(guest, name: .named("virtio_gpu")) == ([], []))
   }
 
   @Test func aDeviceThatHasGoneSpoilsCertainty() {

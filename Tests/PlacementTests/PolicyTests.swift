@@ -241,6 +241,18 @@ import Testing
     #expect(decision.confidence == .guess)
   }
 
+  @Test func whoFailedToImportItIsNotItsExporter() {
+    var machine = Machine.workstation("nouveau", "radeon")
+    machine.add("c", "never-heard-of")
+    let facts = machine.facts(
+      machine.look(reached: ["b"], wouldMove: ["a"], failing: ["c"]))
+    let decision = machine.decide(facts)
+    #expect(machine.name(decision.device) == "b")
+    #expect(decision.access == .native)
+    let others = facts.exporters.candidates
+    #expect(machine.names(others.devices) == ["b", "c"], "no import may rest on it")
+  }
+
   // MARK: 7. Fallback
 
   @Test func thePrimaryDevice() {

@@ -5,7 +5,56 @@ import Testing
 @testable import Placement
 
 @Suite struct PropertyTests {
-  private let seeds: Range<UInt64> = 0..<300
+  private let seeds: Range<UInt64> = 0..<600
+
+  /// A property that no story puts to the test would hold of anything.
+  @Test func theStoriesReachWhatMatters() {
+    var rules: [Rule: Int] = [:]
+    var (accesses, plans): ([Access: Int], [String: Int]) = ([:], [:])
+    for seed in seeds {
+      let story = Story(seed: seed)
+      let decision = story.decide()
+      rules[decision.rule, default: 0] += 1
+      accesses[decision.access, default: 0] += 1
+      for plane in story.facts + story.untouched {
+        let plan = plan(for: plane, on: story.machine.table)
+        if !plan.noMove.isEmpty { plans["no-move", default: 0] += 1 }
+        if !plan.safe.isEmpty { plans["safe", default: 0] += 1 }
+        if !plan.records.isEmpty { plans["records", default: 0] += 1 }
+        guard let exporter = plane.exporters.candidates.certain else { continue }
+        if !story.machine.table.unfit(for: exporter).isEmpty { plans["unfit", default: 0] += 1 }
+      }
+    }
+    for rule in Rule.allCases { #expect(rules[rule] ?? 0 >= 5, "\(rule)") }
+    for access in Access.allCases where access != .unknown {
+      #expect(accesses[access] ?? 0 >= 5, "\(access)")
+    }
+    for kind in ["no-move", "safe", "records", "unfit"] {
+      #expect(plans[kind] ?? 0 >= 5, "\(kind) of \(plans)")
+    }
+  }
+
+  private func plan(for facts: BufferFacts, on devices: DeviceTable) -> ProbePlan {
+    ProbePlan(
+      exporters: facts.exporters.candidates, among: devices, asked: DeviceSet(),
+      intentionKnown: false, ProbeScope())
+  }
+
+  /// What is chosen for being able to use the buffer where it lies can do so with every plane.
+  @Test func theHomesRulesNameWhoReachesEveryPlane() {
+    for seed in seeds {
+      let story = Story(seed: seed)
+      let decision = story.decide()
+      guard [.scanoutTarget, .homeDedicated, .homeSystem].contains(decision.rule) else { continue }
+      #expect(decision.access == .native || decision.access == .inPlace, "seed \(seed)")
+      for plane in story.facts {
+        var alone = story
+        alone.hints.sampling = story.machine.name(decision.device)
+        let access = alone.decide([plane]).access
+        #expect(access == .native || access == .inPlace, "seed \(seed)")
+      }
+    }
+  }
 
   @Test func neverADeviceThatIsGoneReleasedOrUnfitWhileAnotherIsFit() throws {
     for seed in seeds {
@@ -38,7 +87,7 @@ import Testing
       guard let slot = decision.device else { continue }
       for plane in facts {
         guard let exporter = plane.exporters.candidates.certain,
-          devices.hanging(with: exporter).contains(slot)
+          devices.unfit(for: exporter).contains(slot)
         else { continue }
         #expect(decision.access == .unreachable, "seed \(seed)")
         #expect(decision.rule == .lastResort, "seed \(seed)")
@@ -55,7 +104,7 @@ import Testing
       for plane in story.facts {
         fit = fit.subtracting(plane.failing)
         if let exporter = plane.exporters.candidates.certain {
-          fit = fit.subtracting(devices.hanging(with: exporter))
+          fit = fit.subtracting(devices.unfit(for: exporter))
         }
       }
       // A modifier may have told the exporter, and so who hangs.
@@ -137,16 +186,22 @@ import Testing
     for seed in seeds {
       let story = Story(seed: seed)
       let devices = story.machine.table
-      for facts in story.facts {
+      for facts in story.facts + story.untouched {
         let exporters = facts.exporters.candidates
-        let plan = ProbePlan(
-          exporters: exporters, among: devices, asked: DeviceSet(), intentionKnown: false,
-          ProbeScope())
+        let plan = plan(for: facts, on: devices)
         #expect(plan.all.intersection(devices.awake) == plan.all, "seed \(seed)")
         #expect(plan.noMove.subtracting(devices.honoured).isEmpty, "seed \(seed)")
         for slot in plan.safe {
           let others = exporters.devices.subtracting(DeviceSet(slot))
           #expect(others.subtracting(devices.systemOnly).isEmpty, "seed \(seed)")
+          #expect(!exporters.beyond.contains(.gone), "seed \(seed)")
+        }
+        for slot in plan.records {
+          let others = exporters.devices.subtracting(DeviceSet(slot))
+          #expect(devices.driver(of: slot) == .amdgpu && !others.isEmpty, "seed \(seed)")
+          let late = others.filter { [.amdgpu, .xe].contains(devices.driver(of: $0)) }
+          let known = late.reduce(into: devices.systemOnly) { $0.insert($1) }
+          #expect(others.subtracting(known).isEmpty, "seed \(seed)")
           #expect(!exporters.beyond.contains(.gone), "seed \(seed)")
         }
       }

@@ -22,6 +22,33 @@ import Testing
     let harm = player.play().filter { failure in totals.contains { failure.path.hasSuffix($0) } }
     #expect(harm.map(\.description) + wrong == [], "\(plan.text())")
   }
+
+  /// A device more that reaches nothing of the others', and signs with a name of its own, is no reason for
+  /// another answer; at most for a surer one, since a refusal of its tells where the buffer lies.
+  @Test(arguments: 0..<200)
+  func aDeviceThatReachesNothingChangesNoAnswer(_ seed: Int) throws {
+    func answers(_ extra: Bool) throws -> [String] {
+      var plan = RandomPlan(seed: UInt64(seed), mainlineToo: false, extra: extra)
+      let scenario = try Scenario(json: Array(plan.text().utf8))
+      let player = ScenarioPlayer(scenario)
+      var answers: [String] = []
+      player.onAnswer = { one in
+        let id = one.device.map { scenario.devices[$0].id } ?? "none"
+        let isKnown = one.answer.access != .mayMove && one.answer.access != .unknown
+        let told = id + (isKnown ? " \(one.answer.access)" : "")
+        // A default is chosen among all that there are.
+        let isDefault = ["fallback", "last-resort", "no-device"].contains(one.explanation.rule)
+        answers.append(isDefault ? "" : told)
+      }
+      _ = player.play()
+      return answers
+    }
+    let (before, after) = (try answers(false), try answers(true))
+    #expect(before.count == after.count && !before.isEmpty)
+    for (one, other) in zip(before, after) where !one.isEmpty {
+      #expect(other.hasPrefix(one), "\(one), then \(other)")
+    }
+  }
 }
 
 /// A machine and a day in its life, from a seed. Devices have what their drivers' hardware has: memory of
@@ -29,11 +56,17 @@ import Testing
 private struct RandomPlan {
   private let seed: UInt64
   private var state: UInt64
+  private let mainlineToo: Bool
+  private let extra: Bool
   /// By step: devices that are gone or released then.
   private(set) var unfit: [Set<Int>] = []
 
-  init(seed: UInt64) {
+  /// `mainlineToo`: kernels that ignore the flag, and compositors that name no primary device. `extra`: one
+  /// device more, that reaches nothing.
+  init(seed: UInt64, mainlineToo: Bool = true, extra: Bool = false) {
     self.seed = seed
+    self.mainlineToo = mainlineToo
+    self.extra = extra
     state = seed
   }
 
@@ -46,12 +79,17 @@ private struct RandomPlan {
     state = seed
     unfit = []
     let introspection = oneIn(3)
-    let noMove = pick(["ignored", "ignored", "honoured", "validated"])
+    let asking = ["honoured", "validated"]
+    let noMove = pick(mainlineToo ? ["ignored", "ignored"] + asking : asking)
     let count = 1 + Int(below(5))
     let drivers = (0..<count).map { _ in pick(oneIn(2) ? Self.discrete : Self.others) }
     let own = drivers.map { Self.discrete.contains($0) && ($0 == "nvidia-drm" || !oneIn(4)) }
     let exports = drivers.map { $0 != "bochs-drm" && $0 != "qxl" }
-    let devices = (0..<count).map { device($0, drivers[$0], own[$0], exports[$0]) }
+    var devices = (0..<count).map { device($0, drivers[$0], own[$0], exports[$0]) }
+    if extra {
+      devices.append(
+        #"{ "id": "z", "driver": "vmwgfx", "card": 63, "render": 191, "dedicated": 1073741824 }"#)
+    }
     let reaches = pairs(drivers, own, mayHang: introspection)
     let buffers = (0..<4).map { buffer($0, own, exports) }
     let steps = (0..<16).map { _ in step(count, buffers) }
@@ -100,7 +138,8 @@ private struct RandomPlan {
 
   private mutating func buffer(_ index: Int, _ own: [Bool], _ exports: [Bool]) -> Buffer {
     let able = exports.indices.filter { exports[$0] }
-    let exporter = able.isEmpty || oneIn(6) ? nil : pick(able)
+    let isOfNoDevice = able.isEmpty || oneIn(6)
+    let exporter = isOfNoDevice && (mainlineToo || able.isEmpty) ? nil : pick(able)
     let movable = exporter.map { own[$0] } ?? false
     let memory = { (system: Bool) in movable && !system ? "dedicated" : "system" }
     let text = """
@@ -136,8 +175,10 @@ private struct RandomPlan {
       "\"fresh\": \(oneIn(3))", "\"usage\": [\"\(pick(["sample", "scanout", "capture"]))\"]",
     ]
     for key in ["primary-device", "target-device", "sampling-device"] where oneIn(3) {
+      guard mainlineToo || key != "primary-device" else { continue }
       hints.append("\"\(key)\": \"d\(below(UInt64(devices)))\"")
     }
+    if !mainlineToo { hints.append("\"primary-device\": \"d0\"") }
     let planes = oneIn(4) ? "[\"\(buffer.id)\", \"b0\"]" : "\"\(buffer.id)\""
     return "\"place\": \(planes), \"hints\": { \(hints.joined(separator: ", ")) }"
   }

@@ -9,9 +9,12 @@ _primed() {
       compopt -o filenames 2>/dev/null
       COMPREPLY=($(compgen -W "$(primectl scenario list 2>/dev/null | cut -d' ' -f1)" -- "$word")
         $(compgen -f -X '!*.json' -- "$word") $(compgen -d -- "$word")) ;;
+    --pairs)
+      compopt -o filenames 2>/dev/null
+      COMPREPLY=($(compgen -f -- "$word")) ;;
     --cache) COMPREPLY=() ;;
     *)
-      COMPREPLY=($(compgen -W '--bus --simulate --log-level --cache --help --version' -- "$word")) ;;
+      COMPREPLY=($(compgen -W '--bus --simulate --log-level --cache --pairs --help --version' -- "$word")) ;;
   esac
 }
 complete -F _primed primed

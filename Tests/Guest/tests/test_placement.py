@@ -4,7 +4,9 @@ right device, access and reason, and nothing moved to find out.
 Each buffer is asked about with two primary devices: virtio B, which can import no one's buffers but
 its own, and tgpu B, which can import whatever lies in system memory.
 """
+import os
 import subprocess
+import time
 import unittest
 
 import broker
@@ -186,6 +188,49 @@ class EveryMode(unittest.TestCase):
                     answer = client.place(buffer, primary_device=software.number)
                     self.assertNotIn(answer.device, (software.number, software.card_number), (mode, driver))
             client.close()
+
+
+class SideBySide(unittest.TestCase):
+    """A cold question to n devices takes about as long as the slowest of them alone: they are asked at once."""
+    DELAY = 200   # ms that an import takes
+
+    def test_eight_devices(self):
+        gpus.tgpu_parameter("mode", "honoured")
+        for number in range(2, 8):
+            gpus.tgpu_parameter("add", number)
+        self.addCleanup(lambda: [gpus.tgpu_parameter("remove", number) for number in range(2, 8)])
+        broker.restart()
+        client = broker.Broker()
+        self.addCleanup(client.close)
+        slow = gpus.gpus("tgpu")
+        self.assertEqual(len(slow), 8)
+        with gpus.udmabuf() as buffer:
+            kernel.until(lambda: all(client.device(gpu) for gpu in slow), "all on the bus")
+            client.place(buffer)   # each has said what it can do
+            for gpu in slow:
+                gpu.attribute("import_delay_ms", self.DELAY)
+            before = kernel.tgpu_count("attempts")
+            one = seconds(lambda: import_once(slow[0], buffer))
+            self.assertEqual(kernel.tgpu_count("attempts") - before, 1)
+            all_of_them = seconds(lambda: client.place(buffer, fresh=True))
+            self.assertEqual(kernel.tgpu_count("attempts") - before, 1 + len(slow))
+        print(f"      8 devices / one: {all_of_them / one:.2f}", flush=True)
+        self.assertGreaterEqual(one, self.DELAY / 1000)
+        self.assertLessEqual(all_of_them, 1.5 * one)
+
+
+def import_once(gpu, buffer):
+    node = gpu.open()
+    try:
+        gpus.try_import(node, buffer)
+    finally:
+        os.close(node)
+
+
+def seconds(work):
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
 
 
 del FlagWorks, Case   # only what names a mode is run

@@ -1,0 +1,29 @@
+// An administrator's own rows of the pair table. What can't be read is complained of and left out: a
+// slip in a file is no reason not to serve.
+
+internal import Glibc
+internal import Linux
+internal import Placement
+
+/// Complaints about one file; the rest is counted.
+private let complaintLimit = 20
+
+func readOwnPairs(_ path: String) -> [PairRow] {
+  let (text, isWhole): (String, Bool)
+  do throws(Errno) { (text, isWhole) = try readFile(path) } catch {
+    if error.code != ENOENT { Log.write(.warning, "\(path) can't be read: \(error)") }
+    return []
+  }
+  if !isWhole {
+    Log.write(.warning, "\(path) is longer than \(fileLimit) bytes: the rest is left out")
+  }
+  let (rows, errors) = PairRow.parse(text)
+  for error in errors.prefix(complaintLimit) {
+    Log.write(.warning, "\(path):\(error.line): \(error.reason); the line is left out")
+  }
+  if errors.count > complaintLimit {
+    Log.write(.warning, "\(path): \(errors.count - complaintLimit) more lines are left out")
+  }
+  Log.write(.info, "\(path): \(rows.count) row\(rows.count == 1 ? "" : "s") for the pair table")
+  return rows
+}
