@@ -15,6 +15,13 @@ struct Message {
   func enter(_ type: TypeCode, _ contents: StaticString) throws(Errno) -> Bool {
     try Errno.checkNegative(sd_bus_message_enter_container(raw, type.code, contents.chars)) > 0
   }
+  /// false: the variant that comes next holds another type. Cheaper than asking for its type first.
+  func enterVariant(of type: StaticString) throws(Errno) -> Bool {
+    let code = sd_bus_message_enter_container(raw, TypeCode("v").code, type.chars)
+    if code == -ENXIO { return false }
+    try Errno.checkNegative(code)
+    return true
+  }
   func leave() throws(Errno) { try Errno.checkNegative(sd_bus_message_exit_container(raw)) }
 
   /// nil at the end of the container.

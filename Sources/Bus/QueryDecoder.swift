@@ -55,10 +55,11 @@ extension Message {
       _ = try enter("a", "{sv}")
       while try enter("e", "sv") {
         keys += 1
-        guard keys <= listLimit, let key = try readString(), let type = try variantContents() else {
+        guard keys <= listLimit, let key = try readString() else {
           throw Errno(keys > listLimit ? E2BIG : EBADMSG)
         }
-        if try !readHint(key, type, into: &hints, &elements) {
+        if try !readHint(key, into: &hints, &elements) {
+          let type = try variantContents()
           failure = failure ?? .invalidArgument(Self.mistyped(key, type))
           try skipValue(&elements)
         }
@@ -95,53 +96,50 @@ extension Message {
 
   /// false: a known key whose value has the wrong type.
   private func readHint(
-    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>, into hints: inout Hints,
-    _ elements: inout Int
+    _ key: UnsafePointer<CChar>, into hints: inout Hints, _ elements: inout Int
   ) throws(Errno) -> Bool {
     if same(key, "sampling-device") {
-      return try variant(type, "t") { m throws(Errno) in
+      return try variant("t") { m throws(Errno) in
         hints.samplingDevice = DeviceNumber(try m.readUInt64())
       }
     }
     if same(key, "target-device") {
-      return try variant(type, "t") { m throws(Errno) in
+      return try variant("t") { m throws(Errno) in
         hints.targetDevice = DeviceNumber(try m.readUInt64())
       }
     }
     if same(key, "primary-device") {
-      return try variant(type, "t") { m throws(Errno) in
+      return try variant("t") { m throws(Errno) in
         hints.primaryDevice = DeviceNumber(try m.readUInt64())
       }
     }
     if same(key, "usage") {
-      return try variant(type, "as") { m throws(Errno) in hints.usage = try m.readUsage() }
+      return try variant("as") { m throws(Errno) in hints.usage = try m.readUsage() }
     }
     if same(key, "format") {
-      return try variant(type, "u") { m throws(Errno) in hints.format = try m.readUInt32() }
+      return try variant("u") { m throws(Errno) in hints.format = try m.readUInt32() }
     }
     if same(key, "modifier") {
-      return try variant(type, "t") { m throws(Errno) in hints.modifier = try m.readUInt64() }
+      return try variant("t") { m throws(Errno) in hints.modifier = try m.readUInt64() }
     }
-    if same(key, "client") { return try readClient(type, into: &hints) }
+    if same(key, "client") { return try readClient(into: &hints) }
     if same(key, "wake") {
-      return try variant(type, "b") { m throws(Errno) in hints.wake = try m.readBool() }
+      return try variant("b") { m throws(Errno) in hints.wake = try m.readBool() }
     }
     if same(key, "fresh") {
-      return try variant(type, "b") { m throws(Errno) in hints.fresh = try m.readBool() }
+      return try variant("b") { m throws(Errno) in hints.fresh = try m.readBool() }
     }
     if same(key, "explain") {
-      return try variant(type, "b") { m throws(Errno) in hints.explain = try m.readBool() }
+      return try variant("b") { m throws(Errno) in hints.explain = try m.readBool() }
     }
     try skipValue(&elements)
     return true
   }
 
   private func variant(
-    _ type: UnsafePointer<CChar>, _ wanted: StaticString,
-    _ read: (Message) throws(Errno) -> Void
+    _ type: StaticString, _ read: (Message) throws(Errno) -> Void
   ) throws(Errno) -> Bool {
-    guard same(type, wanted) else { return false }
-    _ = try enter("v", wanted)
+    guard try enterVariant(of: type) else { return false }
     try read(self)
     try leave()
     return true
@@ -164,19 +162,15 @@ extension Message {
   }
 
   /// A pid, or a pidfd, whose fdinfo names the pid.
-  private func readClient(
-    _ type: UnsafePointer<CChar>, into hints: inout Hints
-  ) throws(Errno) -> Bool {
-    if same(type, "h") {
-      return try variant(type, "h") { m throws(Errno) in
-        hints.clientPID = try m.readFD().flatMap(pid(ofPidfd:)) ?? 0
-      }
+  private func readClient(into hints: inout Hints) throws(Errno) -> Bool {
+    if try variant("u", { m throws(Errno) in hints.clientPID = try m.readUInt32() }) { return true }
+    return try variant("h") { m throws(Errno) in
+      hints.clientPID = try m.readFD().flatMap(pid(ofPidfd:)) ?? 0
     }
-    return try variant(type, "u") { m throws(Errno) in hints.clientPID = try m.readUInt32() }
   }
 
   private static func mistyped(
-    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>
+    _ key: UnsafePointer<CChar>, _ type: UnsafePointer<CChar>?
   ) -> String {
     let key = String(cString: key)
     let wanted =
@@ -187,7 +181,7 @@ extension Message {
       case Names.Hint.wake, Names.Hint.fresh, Names.Hint.explain: "b"
       default: "t"
       }
-    return "hint \(key) must have the type \(wanted), not \(String(cString: type))"
+    return "hint \(key) must have the type \(wanted), not \(type.map { String(cString: $0) } ?? "none")"
   }
 }
 

@@ -10,6 +10,8 @@
  * hang, further such fds stay open; at RLIMIT_NOFILE the daemon ends and systemd starts it again, which
  * lets go of all of them. */
 #define _GNU_SOURCE
+#include "CShims.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -21,6 +23,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define THREADS 512
@@ -35,6 +38,24 @@ struct mount_id {
 	uint32_t major, minor;
 };
 
+/* Fds that were found to close without asking anybody when their identity was read: a bit each, until they are
+ * closed. A query's fds need no second look then. */
+static uint64_t harmless[WAITING / 64];
+
+static bool is_harmless(int fd)
+{
+	uint64_t bit = 1ull << (fd % 64);
+
+	return fd >= 0 && fd < WAITING && __atomic_load_n(&harmless[fd / 64], __ATOMIC_RELAXED) & bit &&
+	       __atomic_fetch_and(&harmless[fd / 64], ~bit, __ATOMIC_RELAXED) & bit;
+}
+
+static void note_harmless(int fd)
+{
+	if (fd >= 0 && fd < WAITING)
+		__atomic_fetch_or(&harmless[fd / 64], 1ull << (fd % 64), __ATOMIC_RELAXED);
+}
+
 /* File systems of the kernel's own, whose files close without asking anybody. */
 static struct mount_id kernels_own[5];
 static int n_kernels_own;
@@ -48,7 +69,7 @@ static bool look(int fd, const char *path, struct statx *s)
 {
 	int flags = AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT | (*path ? 0 : AT_EMPTY_PATH);
 
-	return statx(fd, path, flags, STATX_TYPE, s) == 0;
+	return statx(fd, path, flags, STATX_TYPE | STATX_INO, s) == 0;
 }
 
 __attribute__((constructor)) static void learn_kernels_own(void)
@@ -76,21 +97,40 @@ static bool socket_may_wait(int fd)
 	return domain != AF_UNIX && domain != AF_NETLINK;
 }
 
+/* A file that is no socket. */
+static bool file_may_wait(const struct statx *s)
+{
+	/* Inodes of no type are anonymous: dma-bufs, pidfds, eventfds. */
+	if (!(s->stx_mode & S_IFMT) || S_ISFIFO(s->stx_mode))
+		return false;
+	for (int i = 0; i < n_kernels_own; i++)
+		if (kernels_own[i].major == s->stx_dev_major && kernels_own[i].minor == s->stx_dev_minor)
+			return false;
+	return true;
+}
+
 static bool may_wait(int fd)
 {
 	struct statx s;
 
+	if (is_harmless(fd))
+		return false;
 	if (!look(fd, "", &s))
 		return errno != EBADF;
-	/* Inodes of no type are anonymous: dma-bufs, pidfds, eventfds. */
-	if (!(s.stx_mode & S_IFMT) || S_ISFIFO(s.stx_mode))
-		return false;
-	if (S_ISSOCK(s.stx_mode))
-		return socket_may_wait(fd);
-	for (int i = 0; i < n_kernels_own; i++)
-		if (kernels_own[i].major == s.stx_dev_major && kernels_own[i].minor == s.stx_dev_minor)
-			return false;
-	return true;
+	return S_ISSOCK(s.stx_mode) ? socket_may_wait(fd) : file_may_wait(&s);
+}
+
+int primed_identity(int fd, dev_t *device, ino_t *inode)
+{
+	struct statx s;
+
+	if (!look(fd, "", &s))
+		return -1;
+	*device = makedev(s.stx_dev_major, s.stx_dev_minor);
+	*inode = s.stx_ino;
+	if (!S_ISSOCK(s.stx_mode) && !file_may_wait(&s))
+		note_harmless(fd);
+	return 0;
 }
 
 static void *closer(void *first)

@@ -9,22 +9,9 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
-
-int primed_identity(int fd, dev_t *device, ino_t *inode)
-{
-	struct statx s;
-
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_INO, &s) < 0)
-		return -1;
-	*device = makedev(s.stx_dev_major, s.stx_dev_minor);
-	*inode = s.stx_ino;
-	return 0;
-}
 
 bool primed_is_path_only(int fd)
 {
