@@ -23,6 +23,7 @@ let package = Package(
   products: [
     .executable(name: "primed", targets: ["primed"]),
     .executable(name: "primectl", targets: ["primectl"]),
+    .executable(name: "primed-introspect", targets: ["primed-introspect"]),
     .library(name: "PrimedClient", targets: ["PrimedClient"]),
   ],
   dependencies: [
@@ -35,6 +36,7 @@ let package = Package(
     .systemLibrary(name: "CDRM", pkgConfig: "libdrm"),
     .target(name: "CShims", dependencies: ["CSystemd", "CDRM"]),
     .target(name: "CBus", dependencies: ["CSystemd"]),
+    .target(name: "CBPF"),
 
     // Pure.
     room("Placement"),
@@ -44,6 +46,13 @@ let package = Package(
     room("Kernel", ["Placement", "Linux"]),
     room("DRM", ["Kernel", "Placement", "Linux", "CShims", "CDRM"]),
     room("Udev", ["DRM", "Kernel", "Placement", "Linux", "CShims", "CUdev"]),
+
+    room("Introspection", ["Kernel", "Placement", "Linux", "CBPF"]),
+    // The privileged half of Introspection: what primed-introspect is made of, and nothing else.
+    .target(
+      name: "BPFLoader", dependencies: ["CBPF"],
+      exclude: ["Program/build", "Program/dmabuf.bpf.c"],
+      resources: [.embedInCode("Program/dmabuf.bpf.o")], swiftSettings: settings),
 
     // The query's way, and a machine in a file to play it on.
     room("Engine", ["Kernel", "Placement", "Linux"]),
@@ -55,9 +64,14 @@ let package = Package(
     room("Bus", ["Kernel", "Placement", "Linux", "CBus", "CSystemd"]),
     room(
       "Broker",
-      ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux", "CShims"]),
+      [
+        "Bus", "Engine", "Simulation", "DRM", "Udev", "Introspection", "Kernel", "Placement", "Linux",
+        "CShims",
+      ]),
     .executableTarget(
       name: "primed", dependencies: ["Broker", "Bus", "Linux"], swiftSettings: settings),
+    .executableTarget(
+      name: "primed-introspect", dependencies: ["BPFLoader"], swiftSettings: settings),
     .executableTarget(
       name: "primectl",
       dependencies: [
@@ -84,5 +98,6 @@ let package = Package(
       name: "UdevTests", dependencies: ["Udev", "Kernel", "Placement", "Linux", "MockUdev"],
       swiftSettings: settings, linkerSettings: [.linkedLibrary(":libumockdev-preload.so.0")]),
     tests("LinuxTests", ["Linux"]),
+    tests("IntrospectionTests", ["BPFLoader", "Introspection", "Kernel", "Placement", "Linux", "CBPF"]),
   ]
 )

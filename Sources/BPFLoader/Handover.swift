@@ -1,0 +1,86 @@
+// What the loader is for: one program, made for whoever is at the other end of a socket.
+
+internal import CBPF
+internal import Glibc
+
+package enum Loader {
+  private static func layouts(typesIn folder: String) throws(LoadError) -> Layouts {
+    do throws(FormatError) { return try Layouts(from: TypeFolder(folder)) } catch {
+      throw LoadError(description: "no layouts: \(error)")
+    }
+  }
+
+  /// Loads it and looks at its first answers.
+  private static func program(_ layouts: Layouts) throws(LoadError) -> LoadedProgram {
+    let object: ProgramObject
+    do throws(FormatError) { object = try ProgramObject(PackageResources.dmabuf_bpf_o) } catch {
+      throw LoadError.object(error)
+    }
+    do throws(LoadError) {
+      let program = try LoadedProgram(object, layouts)
+      try check(program)
+      return program
+    } catch {
+      throw isLockedDown ? error.blaming("the kernel is locked down (confidentiality)") : error
+    }
+  }
+
+  /// What can be asked without a DMA-BUF: a descriptor that is none, and one that isn't open. A DMA-BUF is
+  /// for the one who gets the program: he has some.
+  private static func check(_ program: borrowing LoadedProgram) throws(LoadError) {
+    for (fd, expected) in [(STDIN_FILENO, DMABUF_NONE), (-1, DMABUF_NO_FD)] {
+      var look = dmabuf_look()
+      look.fd = fd
+      guard primed_bpf_run(program.fd.rawValue, &look) == 0 else {
+        throw LoadError("the program can't be run", errno)
+      }
+      guard look.status == expected.rawValue else {
+        throw LoadError(description: "the program answers \(look.status) where \(expected.rawValue) is right")
+      }
+    }
+  }
+
+  private static var isLockedDown: Bool {
+    let state = TypeFolder("/sys/kernel/security").read("lockdown") ?? []
+    return String(decoding: state, as: UTF8.self).contains("[confidentiality]")
+  }
+
+  /// Tells `socket` of it and hands the program over: "ready DRIVER...", with its descriptor, or "failed
+  /// REASON". One message, at most `messageSize` bytes.
+  package static func answer(_ socket: Int32, typesIn folder: String) throws(LoadError) {
+    do throws(LoadError) {
+      let layouts = try layouts(typesIn: folder)
+      for line in layouts.missing { log("6", "no layout of \(line)") }
+      let program = try program(layouts)
+      let words = ["ready"] + layouts.drivers.map(\.name)
+      try send(socket, words.joined(separator: " "), program.fd.rawValue)
+    } catch {
+      if !error.log.isEmpty { log("6", error.log) }
+      try? send(socket, "failed \(error)", -1)
+      throw error
+    }
+  }
+
+  private static func send(_ socket: Int32, _ text: String, _ fd: Int32) throws(LoadError) {
+    let bytes = Array(text.utf8.prefix(messageSize))
+    guard primed_send(socket, bytes, bytes.count, fd) == 0 else {
+      throw LoadError("nobody takes the program", errno)
+    }
+  }
+
+  package static let messageSize = 1024
+
+  /// To the journal, with systemd's prefix for the level.
+  package static func log(_ level: StaticString, _ text: String) {
+    for line in text.split(separator: "\n") {
+      let line = "<\(level)>\(line)\n"
+      _ = write(STDERR_FILENO, line, line.utf8.count)
+    }
+  }
+}
+
+extension LoadError {
+  fileprivate func blaming(_ cause: String) -> LoadError {
+    LoadError(description: "\(description); \(cause)", log: log)
+  }
+}

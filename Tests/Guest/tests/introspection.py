@@ -1,0 +1,108 @@
+"""The BPF program by which primed looks at dma-bufs, asked directly: got from the loader as the daemon gets
+it, and run with plain system calls.
+"""
+import collections
+import ctypes
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+
+SOCKET = "/run/primed/introspect"
+LOADER = "/usr/local/bin/primed-introspect"
+
+UNANSWERED, DEVICE, NO_DEVICE, UNKNOWN, NONE, NO_FD, CHANGED, INCONSISTENT = range(8)
+UNKNOWN_MEMORY, DEDICATED, SYSTEM = range(3)
+
+# struct dmabuf_look, Sources/CBPF/include/dmabuf.h
+LAYOUT = struct.Struct("QiIIIIBBBB")
+Look = collections.namedtuple("Look", "status card render registered residency preferred attached")
+
+SYS_BPF, PROG_RUN = 321, 10
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def bpf(command, arguments):
+    """bpf(2); raises OSError."""
+    data = ctypes.create_string_buffer(bytes(arguments), len(arguments))
+    result = libc.syscall(SYS_BPF, command, data, len(arguments))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result, data.raw
+
+
+class Program:
+    def __init__(self, fd, drivers=()):
+        self.fd, self.drivers = fd, drivers
+
+    def look(self, fd, inode):
+        data = ctypes.create_string_buffer(LAYOUT.pack(inode, fd, 0, 0, 0, 0, 0, 0, 0, 0), LAYOUT.size)
+        # union bpf_attr, test: prog_fd, retval, 4 of data, repeat, duration, ctx_size_in, ctx_size_out, ctx_in
+        bpf(PROG_RUN, struct.pack("IIIIQQIIIIQQII", self.fd, 0, 0, 0, 0, 0, 0, 0, LAYOUT.size, 0,
+                                  ctypes.addressof(data), 0, 0, 0) + bytes(8))
+        return Look(*LAYOUT.unpack(data.raw)[3:])
+
+    def look_at(self, buffer):
+        return self.look(buffer.fd, buffer.inode)
+
+    def close(self):
+        os.close(self.fd)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Refused(Exception):
+    """The loader's reason."""
+
+
+def receive(connection):
+    """The program that comes over a connection to the loader."""
+    text, descriptors, _, _ = socket.recv_fds(connection, 1024, 4)
+    words = text.decode().split()
+    if words[:1] == ["ready"]:
+        return Program(*descriptors, words[1:])
+    raise Refused(text.decode())
+
+
+def ask():
+    """Of the service, as the daemon does."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection:
+        connection.settimeout(60)
+        connection.connect(SOCKET)
+        return receive(connection)
+
+
+def load(*words, run=()):
+    """Of a loader started here, with `run` before it (setpriv, ...); raises Refused."""
+    ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, its:
+        loader = subprocess.Popen([*run, LOADER, *words], stdin=its, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True)
+        its.close()
+        ours.settimeout(60)
+        try:
+            return receive(ours)
+        finally:
+            loader.communicate()
+
+
+def types(directory, **changed):
+    """A folder of type data: the kernel's own, but for what is given as bytes, or left out (None)."""
+    directory = pathlib.Path(directory)
+    for source in pathlib.Path("/sys/kernel/btf").iterdir():
+        if source.name not in changed:
+            (directory / source.name).symlink_to(source)
+        elif changed[source.name] is not None:
+            (directory / source.name).write_bytes(changed[source.name])
+    return directory
+
+
+def node(number):
+    """A node's number as the program gives it, as a dev_t."""
+    return os.makedev(226, number - 1) if number else None
