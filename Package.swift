@@ -98,6 +98,8 @@ let package = Package(
       name: "UdevTests", dependencies: ["Udev", "Kernel", "Placement", "Linux", "MockUdev"],
       swiftSettings: settings, linkerSettings: [.linkedLibrary(":libumockdev-preload.so.0")]),
     tests("LinuxTests", ["Linux"]),
-    tests("IntrospectionTests", ["BPFLoader", "Introspection", "Kernel", "Placement", "Linux", "CBPF"]),
+    tests(
+      "IntrospectionTests",
+      ["BPFLoader", "Introspection", "Kernel", "Placement", "Linux", "CBPF", "CShims"]),
   ]
 )

@@ -13,7 +13,7 @@ package enum Loader {
   /// Loads it and looks at its first answers.
   private static func program(_ layouts: Layouts) throws(LoadError) -> LoadedProgram {
     let object: ProgramObject
-    do throws(FormatError) { object = try ProgramObject(PackageResources.dmabuf_bpf_o) } catch {
+    do throws(FormatError) { object = try ProgramObject(committedObject) } catch {
       throw LoadError.object(error)
     }
     do throws(LoadError) {
@@ -21,7 +21,7 @@ package enum Loader {
       try check(program)
       return program
     } catch {
-      throw isLockedDown ? error.blaming("the kernel is locked down (confidentiality)") : error
+      throw LoadError(description: "\(error)\(likelyCause)")
     }
   }
 
@@ -40,24 +40,36 @@ package enum Loader {
     }
   }
 
-  private static var isLockedDown: Bool {
-    let state = TypeFolder("/sys/kernel/security").read("lockdown") ?? []
-    return String(decoding: state, as: UTF8.self).contains("[confidentiality]")
+  /// The kernel says of a refusal no more than an errno.
+  private static var likelyCause: String {
+    if text("/sys/kernel/security", "lockdown").contains("[confidentiality]") {
+      return " (the kernel is locked down: confidentiality)"
+    }
+    let line = text("/proc/self", "status").split(separator: "\n").first { $0.hasPrefix("CapEff:") }
+    let held = line.flatMap { UInt64($0.suffix(16), radix: 16) } ?? 0
+    // linux/capability.h; CAP_SYS_ADMIN will do for both.
+    let missing = [(38, "CAP_PERFMON"), (39, "CAP_BPF")].filter { held & (1 << $0.0) == 0 }.map(\.1)
+    guard !missing.isEmpty, held & (1 << 21) == 0 else { return "" }
+    return " (without \(missing.joined(separator: " and ")))"
+  }
+
+  private static func text(_ folder: String, _ file: String) -> String {
+    String(decoding: TypeFolder(folder).read(file) ?? [], as: UTF8.self)
   }
 
   /// Tells `socket` of it and hands the program over: "ready DRIVER...", with its descriptor, or "failed
   /// REASON". One message, at most `messageSize` bytes.
+  /// - Throws: where nobody takes it.
   package static func answer(_ socket: Int32, typesIn folder: String) throws(LoadError) {
     do throws(LoadError) {
       let layouts = try layouts(typesIn: folder)
-      for line in layouts.missing { log("6", "no layout of \(line)") }
+      for line in layouts.missing { log("4", "no layout of \(line)") }
       let program = try program(layouts)
       let words = ["ready"] + layouts.drivers.map(\.name)
       try send(socket, words.joined(separator: " "), program.fd.rawValue)
     } catch {
-      if !error.log.isEmpty { log("6", error.log) }
-      try? send(socket, "failed \(error)", -1)
-      throw error
+      // Who asked says it in the log; if there is nobody, we do.
+      try send(socket, "failed \(error)", -1)
     }
   }
 
@@ -72,15 +84,8 @@ package enum Loader {
 
   /// To the journal, with systemd's prefix for the level.
   package static func log(_ level: StaticString, _ text: String) {
-    for line in text.split(separator: "\n") {
-      let line = "<\(level)>\(line)\n"
-      _ = write(STDERR_FILENO, line, line.utf8.count)
-    }
+    let line = "<\(level)>\(text)\n"
+    _ = write(STDERR_FILENO, line, line.utf8.count)
   }
 }
 
-extension LoadError {
-  fileprivate func blaming(_ cause: String) -> LoadError {
-    LoadError(description: "\(description); \(cause)", log: log)
-  }
-}

@@ -11,8 +11,6 @@ internal import Glibc
 /// Why there is no program.
 package struct LoadError: Error, CustomStringConvertible {
   package var description: String
-  /// The verifier's words, if it was asked.
-  package var log = ""
 }
 
 /// Closes its descriptor when it goes.
@@ -128,9 +126,9 @@ package struct LoadedProgram: ~Copyable {
       })
     let fd = load(object, instructions, types, nil, 0)
     if fd >= 0 { return Descriptor(fd) }
-    var error = LoadError("the program is refused", errno)
-    error.log = verifiersWords(object, instructions, types)
-    throw error
+    let error = LoadError("the program is refused", errno)
+    let words = verifiersWords(object, instructions, types)
+    throw words.isEmpty ? error : LoadError(description: "\(error): \(words)")
   }
 
   private static func load(
@@ -144,20 +142,17 @@ package struct LoadedProgram: ~Copyable {
       relocations.bytes, relocations.bytes.count, relocations.size, log, logSize)
   }
 
-  /// Of another try. Of a program that is let in they would come to thousands of lines: not asked for before
-  /// they are needed.
+  /// The last that it said, of another try: of a program that is let in it would say thousands of lines, so
+  /// it is not asked before that is needed.
   private static func verifiersWords(
     _ object: ProgramObject, _ code: [UInt8], _ types: borrowing Descriptor
   ) -> String {
-    let size = 1 << 22
-    let text = String(unsafeUninitializedCapacity: size) { buffer in
-      buffer.withMemoryRebound(to: CChar.self) { log in
-        let fd = load(object, code, types, log.baseAddress, size)
-        if fd >= 0 { close(fd) }
-        return strnlen(log.baseAddress!, size)
-      }
-    }
-    return text.split(separator: "\n").suffix(20).joined(separator: "\n")
+    var log = [CChar](repeating: 0, count: 1 << 20)
+    let fd = load(object, code, types, &log, log.count)
+    if fd >= 0 { close(fd) }
+    let lines = log[..<strnlen(log, log.count)].split(separator: 10)
+    let told = lines.last { !$0.starts(with: "processed ".utf8.map(Int8.init)) } ?? []
+    return String(decoding: told.prefix(200).map { UInt8(bitPattern: $0) }, as: UTF8.self)
   }
 
   @discardableResult
@@ -170,8 +165,7 @@ package struct LoadedProgram: ~Copyable {
 
 extension LoadError {
   init(_ what: String, _ errno: Int32) {
-    let needs = errno == EPERM ? " (it takes CAP_BPF and CAP_PERFMON)" : ""
-    self.init(description: "\(what): \(String(cString: strerror(errno)))\(needs)")
+    self.init(description: "\(what): \(String(cString: strerror(errno)))")
   }
 
   static func object(_ error: FormatError) -> LoadError {

@@ -6,6 +6,9 @@
 // descriptors into the instructions: this file and Loading.swift. Global variables are kept out of the type
 // data (dmabuf.bpf.c, UNTYPED), so that it needs none of the mending that libbpf does, either.
 
+/// Program/dmabuf.bpf.o.
+let committedObject = PackageResources.dmabuf_bpf_o
+
 package struct ProgramObject {
   package typealias Records = (bytes: [UInt8], size: Int)
   /// A 16-byte instruction that takes the address of a map, or of a variable in the constants' map.

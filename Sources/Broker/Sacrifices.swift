@@ -14,7 +14,7 @@ extension ProbeWorkers {
     let core = importsThroughCore(driver: device.driver)
     if core, coreNoMove != .unknown { return done(coreNoMove) }
     guard let (giver, trier) = choosePair(for: device, slot) else { return done(.unknown) }
-    makeSacrifice(giver) { [self] sacrifice in
+    makeSacrifice(giver, in: [.dedicated]) { [self] sacrifice in
       guard let sacrifice else { return done(.unknown) }
       run(trier.slot, trier.device, work: trier.device, { node, device in
         guard
@@ -30,7 +30,7 @@ extension ProbeWorkers {
     }
   }
 
-  private typealias Choice = (slot: DeviceSlot, device: DeviceDescription)
+  typealias Choice = (slot: DeviceSlot, device: DeviceDescription)
 
   /// A giver with memory of its own and another device to try its buffer: the one that is asked about,
   /// or, where that is the only giver, one that imports through the same code.
@@ -48,12 +48,16 @@ extension ProbeWorkers {
     return (triers.first { $0.device.role == .software } ?? triers.first).map { (giver, $0) }
   }
 
-  private func makeSacrifice(_ giver: Choice, done: @escaping (Sacrifice?) -> Void) {
+  /// In the first of these memories that the device has; nil where it sleeps, or can give none.
+  func makeSacrifice(
+    _ giver: Choice, in memories: [Memory], done: @escaping (Sacrifice?) -> Void
+  ) {
     run(giver.slot, giver.device, work: giver.device, { node, device in
       let use = node.use(device, wake: false) { node -> Sacrifice? in
-        do throws(Errno) {
-          return Sacrifice(try node.allocate(size: 4096, in: .dedicated))
-        } catch { return nil }
+        for memory in memories {
+          if let fd = try? node.allocate(size: 4096, in: memory) { return Sacrifice(fd, in: memory) }
+        }
+        return nil
       }
       guard case .used(let made) = use else { return .sacrifice(nil) }
       return .sacrifice(made)

@@ -6,13 +6,13 @@ package import Placement
 
 /// One answer of the program.
 package enum Seen: Sendable, Equatable {
-  /// Of a device, or (both nodes `.none`) of none. `attached`: importers, nil unknown.
+  /// Of a device, or (both nodes `.none`) of none. `attached`: how many importers; nil: unknown.
   case buffer(Introspection, attached: Int?)
   /// A DMA-BUF, but the program knows nothing of its exporter.
   case unknownExporter
   /// Not a DMA-BUF, or not the one that was asked about any more.
   case otherFile
-  /// It was busy changing, each time that it was looked at.
+  /// It was changing, each time that it was looked at.
   case busy
   /// What was read contradicts itself.
   case inconsistent
@@ -20,26 +20,32 @@ package enum Seen: Sendable, Equatable {
   case failed(Errno)
 }
 
-package struct Program: ~Copyable, Sendable {
+package final class Program: Sendable {
   private let fd: OwnedFD
-  package init(_ fd: consuming OwnedFD) { self.fd = fd }
+  /// Drivers of whose buffers it tells more than the exporter.
+  package let drivers: Set<String>
+
+  package init(_ fd: consuming OwnedFD, drivers: Set<String>) {
+    self.fd = fd
+    self.drivers = drivers
+  }
 
   /// A look is over in microseconds: one that met a change is made again at once.
   private static let tries = 4
 
   /// Looks at the DMA-BUF that `buffer`, which is borrowed, is open on and that has this identity. Asks no
   /// driver and blocks on nothing: for the loop's own thread.
-  package borrowing func look(at buffer: Int32, _ identity: BufferIdentity) -> Seen {
+  package func look(at buffer: Int32, _ identity: BufferIdentity) -> Seen {
     for _ in 0..<Self.tries {
       var look = dmabuf_look()
       look.fd = buffer
       look.inode = identity.inode
       guard primed_bpf_run(fd.rawValue, &look) == 0 else { return .failed(.last) }
-      switch look.status {
-      case DMABUF_DEVICE.rawValue, DMABUF_NO_DEVICE.rawValue: return Seen(look)
-      case DMABUF_UNKNOWN.rawValue: return .unknownExporter
-      case DMABUF_NONE.rawValue, DMABUF_NO_FD.rawValue: return .otherFile
-      case DMABUF_CHANGED.rawValue: continue
+      switch dmabuf_status(look.status) {
+      case DMABUF_DEVICE, DMABUF_NO_DEVICE: return Seen(look)
+      case DMABUF_UNKNOWN: return .unknownExporter
+      case DMABUF_NONE, DMABUF_NO_FD: return .otherFile
+      case DMABUF_CHANGED: continue
       default: return .inconsistent
       }
     }
@@ -67,9 +73,9 @@ extension DeviceNumber {
 extension Memory {
   fileprivate init(_ word: UInt8) {
     self =
-      switch UInt32(word) {
-      case DMABUF_MEMORY_DEDICATED.rawValue: .dedicated
-      case DMABUF_MEMORY_SYSTEM.rawValue: .system
+      switch dmabuf_memory(UInt32(word)) {
+      case DMABUF_MEMORY_DEDICATED: .dedicated
+      case DMABUF_MEMORY_SYSTEM: .system
       default: .unknown
       }
   }

@@ -106,3 +106,42 @@ def types(directory, **changed):
 def node(number):
     """A node's number as the program gives it, as a dev_t."""
     return os.makedev(226, number - 1) if number else None
+
+
+# --- type data (Documentation/bpf/btf.rst) ---
+
+STRUCT, MEMBERS = 4, (4, 5, 15, 19)   # struct; struct, union, datasec, enum64: 12 bytes a member
+EXTRA = {1: 4, 3: 12, 14: 4, 17: 4}   # int, array, var, decl_tag: bytes beyond 12
+
+
+def moved_member(data, structure, member, bits):
+    """A module's type data with `member` so many bits further on."""
+    header, types, types_size, strings, _ = struct.unpack_from("<IIIII", data, 4)
+    base = len(base_strings())
+    data, at = bytearray(data), header + types
+
+    def name(offset):
+        if offset < base:
+            return base_strings()[offset:base_strings().index(b"\0", offset)].decode()
+        start = header + strings + offset - base
+        return data[start:data.index(b"\0", start)].decode()
+
+    while at < header + types + types_size:
+        offset, info = struct.unpack_from("<II", data, at)
+        kind, count = info >> 24 & 0x1f, info & 0xffff
+        if kind == STRUCT and name(offset) == structure:
+            for place in range(at + 12, at + 12 + 12 * count, 12):
+                if name(struct.unpack_from("<I", data, place)[0]) == member:
+                    old = struct.unpack_from("<I", data, place + 8)[0]
+                    struct.pack_into("<I", data, place + 8, (old + bits) & 0xffffff)
+        at += 12 + EXTRA.get(kind, 0) + (12 * count if kind in MEMBERS else 8 * count if kind in (6, 13) else 0)
+    return bytes(data)
+
+
+def base_strings(kept=[]):
+    """The kernel's own strings."""
+    if not kept:
+        data = pathlib.Path("/sys/kernel/btf/vmlinux").read_bytes()
+        header, _, _, strings, size = struct.unpack_from("<IIIII", data, 4)
+        kept.append(data[header + strings:header + strings + size])
+    return kept[0]
