@@ -21,7 +21,7 @@ package enum Loader {
       try check(program)
       return program
     } catch {
-      throw LoadError(description: "\(error)\(likelyCause)")
+      throw isLockedDown ? LoadError(description: "the kernel is locked down (confidentiality): \(error)") : error
     }
   }
 
@@ -40,17 +40,21 @@ package enum Loader {
     }
   }
 
-  /// The kernel says of a refusal no more than an errno.
-  private static var likelyCause: String {
-    if text("/sys/kernel/security", "lockdown").contains("[confidentiality]") {
-      return " (the kernel is locked down: confidentiality)"
-    }
+  /// Without one of them the kernel says no as well, but neither at once nor why: without CAP_PERFMON it goes
+  /// through the program for seconds and finds fault with something else.
+  private static func checkCapabilities() throws(LoadError) {
     let line = text("/proc/self", "status").split(separator: "\n").first { $0.hasPrefix("CapEff:") }
     let held = line.flatMap { UInt64($0.suffix(16), radix: 16) } ?? 0
-    // linux/capability.h; CAP_SYS_ADMIN will do for both.
+    // linux/capability.h; CAP_SYS_ADMIN, 21, will do for both.
     let missing = [(38, "CAP_PERFMON"), (39, "CAP_BPF")].filter { held & (1 << $0.0) == 0 }.map(\.1)
-    guard !missing.isEmpty, held & (1 << 21) == 0 else { return "" }
-    return " (without \(missing.joined(separator: " and ")))"
+    guard missing.isEmpty || held & (1 << 21) != 0 else {
+      throw LoadError(description: "it may not load programs without \(missing.joined(separator: " and "))")
+    }
+  }
+
+  /// The kernel says of this refusal no more than of others.
+  private static var isLockedDown: Bool {
+    text("/sys/kernel/security", "lockdown").contains("[confidentiality]")
   }
 
   private static func text(_ folder: String, _ file: String) -> String {
@@ -62,6 +66,7 @@ package enum Loader {
   /// - Throws: where nobody takes it.
   package static func answer(_ socket: Int32, typesIn folder: String) throws(LoadError) {
     do throws(LoadError) {
+      try checkCapabilities()
       let layouts = try layouts(typesIn: folder)
       for line in layouts.missing { log("4", "no layout of \(line)") }
       let program = try program(layouts)

@@ -174,7 +174,8 @@ def install():
 def install_without_introspection():
     """For the groups that are about the other sources of evidence: the kernel tells nothing by BPF."""
     install()
-    command("systemctl", "mask", "--runtime", "--now", INTROSPECTION)
+    command("systemctl", "stop", INTROSPECTION)
+    command("systemctl", "mask", "--runtime", INTROSPECTION)
     restart()
 
 

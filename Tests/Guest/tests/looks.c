@@ -98,11 +98,11 @@ static void *reuse(void *unused)
 			continue;
 		owners[inode % (1 << 16)].inode = inode;
 		owners[inode % (1 << 16)].position = i % n_fds;
-		dup2(fd, reused);
-		close(fd);
-		/* Every other one is closed, the others are replaced: either way it is freed. */
+		/* The one before is freed: every other one by this, the others by being replaced. */
 		if (i % 2)
 			close(reused);
+		dup2(fd, reused);
+		close(fd);
 	}
 	return unused;
 }
@@ -112,8 +112,8 @@ static void look_at_reused(long count)
 	struct dmabuf_look seen;
 	pthread_t thread;
 
-	reused = dup(fds[0]);
-	close(reused);
+	/* Far from those that are given to what is opened next: nobody sees a buffer before it is there. */
+	reused = 500;
 	pthread_create(&thread, NULL, reuse, NULL);
 	for (long i = 0; i < count; i++) {
 		uint64_t inode = inode_of(reused);

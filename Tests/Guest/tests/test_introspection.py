@@ -19,6 +19,8 @@ from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
 from introspection import (CHANGED, DEDICATED, DEVICE, INCONSISTENT, NO_DEVICE, NO_FD, NONE, SYSTEM, UNKNOWN,
                            UNKNOWN_MEMORY)
 
+# No answer here depends on time, so it need not be kept steady.
+PACE = "real"
 LOOKS = 10_000
 PROGRAM = None
 
@@ -285,7 +287,7 @@ class WrongLayouts(Case):
         """Copies of a module's type data, each with one member elsewhere."""
         data = pathlib.Path("/sys/kernel/btf", name).read_bytes()
         for structure, member in members:
-            for offset in (-64, 64, 8 * 64, 1 << 20):
+            for offset in (-64, 64, 1 << 20):
                 changed = introspection.moved_member(data, structure, member, offset)
                 self.assertNotEqual(changed, data, (structure, member))
                 yield (structure, member, offset), changed
