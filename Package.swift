@@ -97,7 +97,7 @@ let package = Package(
     .testTarget(
       name: "UdevTests", dependencies: ["Udev", "Kernel", "Placement", "Linux", "MockUdev"],
       swiftSettings: settings, linkerSettings: [.linkedLibrary(":libumockdev-preload.so.0")]),
-    tests("LinuxTests", ["Linux"]),
+    tests("LinuxTests", ["Linux", "CShims"]),
     tests(
       "IntrospectionTests",
       ["BPFLoader", "Introspection", "Kernel", "Placement", "Linux", "CBPF", "CShims"]),

@@ -35,7 +35,7 @@ final class Introspector {
       return HeldBuffer(identity: identity, fd: fd)
     }
     reader.introspector = { [unowned source] in source.introspect($0, $1) }
-    source.onChange = { [unowned self] _ in changed() }
+    source.onChange = { [unowned self] in changed() }
   }
 
   func start(_ engine: QueryEngine) {

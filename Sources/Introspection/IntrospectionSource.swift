@@ -24,9 +24,8 @@ package struct KnownBuffer {
 }
 
 package final class IntrospectionSource {
-  /// On or off, or another driver is believed: what was learnt before may be answered better now. `true`: what
-  /// was learnt is not to be believed.
-  package var onChange: ((_ isDistrusted: Bool) -> Void)?
+  /// On or off, or another driver is believed: what was learnt before may be wrong, or known better now.
+  package var onChange: (() -> Void)?
   package var isOn: Bool { program != nil }
 
   private let loop: EventLoop
@@ -79,7 +78,7 @@ package final class IntrospectionSource {
 
   private func take(_ answer: LoaderAnswer) {
     switch answer {
-    case .none(let reason):
+    case .refused(let reason):
       // What is there is as good as before, only without the new driver's layout.
       if program == nil { isOff(reason) }
     case .program(let new):
@@ -105,7 +104,7 @@ package final class IntrospectionSource {
       Log.write(.info, "introspection is on, with layouts of \(drivers)")
     }
     lastLine = ""
-    onChange?(false)
+    onChange?()
   }
 
   private func isOff(_ reason: String) {
@@ -120,7 +119,7 @@ package final class IntrospectionSource {
     program = nil
     believed = []
     Log.write(.warning, "introspection is off, since it lies about \(what): \(seen)")
-    if wasOn { onChange?(true) }
+    if wasOn { onChange?() }
   }
 
   // MARK: Known answers
@@ -161,7 +160,7 @@ package final class IntrospectionSource {
     guard told.residency == known.memory else { return }
     believed.insert(device.driver)
     Log.write(.debug, "introspection is right about \(device.driver)")
-    onChange?(false)
+    onChange?()
   }
 
   // MARK: Devices

@@ -8,7 +8,7 @@ package import Linux
 package enum LoaderAnswer {
   case program(Program)
   /// There is none, and why.
-  case none(String)
+  case refused(String)
 }
 
 package final class LoaderConnection {
@@ -23,6 +23,7 @@ package final class LoaderConnection {
     socket = OwnedFD(try Errno.check(primed_connect(path)))
     source = try loop.onReadable(socket.rawValue) { [unowned self] in
       source = nil
+      // `self` may be gone when it returns.
       then(receive())
     }
   }
@@ -32,7 +33,7 @@ package final class LoaderConnection {
     var message = [UInt8](repeating: 0, count: 1024)
     let length = primed_receive(socket.rawValue, &message, message.count, &fd)
     let program = fd >= 0 ? OwnedFD(fd) : nil
-    guard length > 0 else { return .none("primed-introspect ended without a word") }
+    guard length > 0 else { return .refused("primed-introspect ended without a word") }
     return LoaderAnswer(String(decoding: message.prefix(length), as: UTF8.self), program)
   }
 }
@@ -44,9 +45,9 @@ extension LoaderAnswer {
     if words.first == "ready", let fd {
       self = .program(Program(fd, drivers: Set(words.dropFirst().map(String.init))))
     } else if words.first == "failed" {
-      self = .none(String(message.dropFirst("failed ".count)))
+      self = .refused(String(message.dropFirst("failed ".count)))
     } else {
-      self = .none("primed-introspect answers \"\(message)\"")
+      self = .refused("primed-introspect answers \"\(message)\"")
     }
   }
 }
