@@ -1,7 +1,7 @@
 // Kernel introspection as a source of evidence: on or off, and how far it is to be believed.
 //
-// It is off until the loader has given a program and the program has told the truth about a buffer of our own
-// of no device. The exporter is believed from then on: it rests on DRM core's types alone, and on invariants
+// It is off until the loader has given a program and the program has told the truth about a buffer of our own:
+// of no device, or where this kernel can make none (it has no udmabuf), on a device. The exporter is believed from then on: it rests on DRM core's types alone, and on invariants
 // that the program checks in every look. Where a driver keeps its buffers, and what for, rests on that driver's
 // own types: it is believed once a buffer of our own on a device of that driver was told truly. The first lie
 // switches the source off, for good: the layouts are then not this kernel's, whatever the reason.
@@ -26,13 +26,15 @@ package struct KnownBuffer {
 package final class IntrospectionSource {
   /// On or off, or another driver is believed: what was learnt before may be wrong, or known better now.
   package var onChange: (() -> Void)?
-  package var isOn: Bool { program != nil }
+  package var isOn: Bool { program != nil && isProven }
 
   private let loop: EventLoop
   private let path: String
   /// A buffer of no device; nil: this machine can make none.
   private let makePlainBuffer: () -> HeldBuffer?
   private var program: Program?
+  /// It has told the truth once.
+  private var isProven = false
   private var connection: LoaderConnection?
   /// No program can tell the truth here.
   private var isDistrusted = false
@@ -82,29 +84,34 @@ package final class IntrospectionSource {
       // What is there is as good as before, only without the new driver's layout.
       if program == nil { isOff(reason) }
     case .program(let new):
-      guard let plain = makePlainBuffer() else {
-        return isOff("no buffer to try it with: /dev/udmabuf is missing or forbidden")
-      }
-      switch Self.isTruth(new, of: plain) {
+      switch makePlainBuffer().map({ Self.isTruth(new, of: $0) }) {
       case .failed(let errno): isOff("the program can't be run: \(errno)")
       case .lied(let seen): distrust("a buffer of no device", seen)
-      case .told: start(new)
+      case .told: start(new, isProven: true)
+      case nil: start(new, isProven: isProven)
       }
     }
     askAgainIfNeeded()
   }
 
-  private func start(_ new: Program) {
+  private func start(_ new: Program, isProven: Bool) {
     let isNews = program?.drivers != new.drivers
     program = new
+    self.isProven = isProven
     // A module that was loaded anew may be another build.
     believed = []
-    if isNews {
-      let drivers = new.drivers.isEmpty ? "no driver" : new.drivers.sorted().joined(separator: ", ")
-      Log.write(.info, "introspection is on, with layouts of \(drivers)")
+    if !isProven {
+      isOff("no udmabuf to try it with; it waits for a buffer on a device")
+    } else if isNews {
+      sayOn()
     }
-    lastLine = ""
     onChange?()
+  }
+
+  private func sayOn() {
+    let drivers = program?.drivers.sorted().joined(separator: ", ") ?? ""
+    Log.write(.info, "introspection is on, with layouts of \(drivers.isEmpty ? "no driver" : drivers)")
+    lastLine = ""
   }
 
   private func isOff(_ reason: String) {
@@ -160,6 +167,10 @@ package final class IntrospectionSource {
     guard told.residency == known.memory else { return }
     believed.insert(device.driver)
     Log.write(.debug, "introspection is right about \(device.driver)")
+    if !isProven {
+      isProven = true
+      sayOn()
+    }
     onChange?()
   }
 
@@ -193,7 +204,7 @@ package final class IntrospectionSource {
 
   /// nil: no evidence. Borrows `fd`.
   package func introspect(_ fd: Int32, _ identity: BufferIdentity) -> Introspection? {
-    guard let program, case .buffer(var seen, _) = program.look(at: fd, identity) else { return nil }
+    guard let program, isProven, case .buffer(var seen, _) = program.look(at: fd, identity) else { return nil }
     guard seen.card != .none || seen.render != .none else { return seen }
     let driver = driverNames[seen.render] ?? driverNames[seen.card]
     // A device that has gone may have left its numbers to another one.

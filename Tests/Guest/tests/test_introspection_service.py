@@ -121,7 +121,7 @@ class Answers(Case):
                 self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "system", INTENT)
 
     def test_of_no_device(self):
-        for make in (gpus.udmabuf, gpus.dma_heap):
+        for make in gpus.of_no_device():
             with make() as buffer:
                 answer = self.place(buffer, primary_device=gpus.gpu("tgpu").number)
                 self.assertEqual((answer.device, answer.access), (gpus.gpu("tgpu").number, IN_PLACE), answer.details)
