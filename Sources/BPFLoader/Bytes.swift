@@ -1,4 +1,5 @@
-// Reading numbers out of files of the kernel's and the compiler's: little-endian, and never beyond the end.
+// Reading numbers out of files of the kernel's and the compiler's: little-endian, and never beyond
+// the end.
 
 internal import CBPF
 
@@ -34,8 +35,12 @@ package struct Bytes {
   }
 
   package func u8(_ offset: Int) throws(FormatError) -> UInt8 { try load(offset) }
-  package func u16(_ offset: Int) throws(FormatError) -> UInt16 { UInt16(littleEndian: try load(offset)) }
-  package func u32(_ offset: Int) throws(FormatError) -> Int { Int(UInt32(littleEndian: try load(offset))) }
+  package func u16(_ offset: Int) throws(FormatError) -> UInt16 {
+    UInt16(littleEndian: try load(offset))
+  }
+  package func u32(_ offset: Int) throws(FormatError) -> Int {
+    Int(UInt32(littleEndian: try load(offset)))
+  }
   /// - Throws: what is beyond any file's size as well.
   package func u64(_ offset: Int) throws(FormatError) -> Int {
     guard let value = Int(exactly: UInt64(littleEndian: try load(offset))) else {

@@ -21,12 +21,13 @@ package enum Loader {
       try check(program)
       return program
     } catch {
-      throw isLockedDown ? LoadError(description: "the kernel is locked down (confidentiality): \(error)") : error
+      throw isLockedDown
+        ? LoadError(description: "the kernel is locked down (confidentiality): \(error)") : error
     }
   }
 
-  /// What can be asked without a DMA-BUF: a descriptor that is none, and one that isn't open. A DMA-BUF is
-  /// for the one who gets the program: he has some.
+  /// What can be asked without a DMA-BUF: a descriptor that is none, and one that isn't open. A
+  /// DMA-BUF is for the one who gets the program: he has some.
   private static func check(_ program: borrowing LoadedProgram) throws(LoadError) {
     for (fd, expected) in [(STDIN_FILENO, DMABUF_NONE), (-1, DMABUF_NO_FD)] {
       var look = dmabuf_look()
@@ -35,20 +36,22 @@ package enum Loader {
         throw LoadError("the program can't be run", errno)
       }
       guard look.status == expected.rawValue else {
-        throw LoadError(description: "the program answers \(look.status) where \(expected.rawValue) is right")
+        throw LoadError(
+          description: "the program answers \(look.status) where \(expected.rawValue) is right")
       }
     }
   }
 
-  /// Without one of them the kernel says no as well, but neither at once nor why: without CAP_PERFMON it goes
-  /// through the program for seconds and finds fault with something else.
+  /// Without one of them the kernel says no as well, but neither at once nor why: without
+  /// CAP_PERFMON it goes through the program for seconds and finds fault with something else.
   private static func checkCapabilities() throws(LoadError) {
     let line = text("/proc/self", "status").split(separator: "\n").first { $0.hasPrefix("CapEff:") }
     let held = line.flatMap { UInt64($0.suffix(16), radix: 16) } ?? 0
     // linux/capability.h; CAP_SYS_ADMIN, 21, will do for both.
     let missing = [(38, "CAP_PERFMON"), (39, "CAP_BPF")].filter { held & (1 << $0.0) == 0 }.map(\.1)
     guard missing.isEmpty || held & (1 << 21) != 0 else {
-      throw LoadError(description: "it may not load programs without \(missing.joined(separator: " and "))")
+      throw LoadError(
+        description: "it may not load programs without \(missing.joined(separator: " and "))")
     }
   }
 
@@ -61,8 +64,8 @@ package enum Loader {
     String(decoding: TypeFolder(folder).read(file) ?? [], as: UTF8.self)
   }
 
-  /// Tells `socket` of it and hands the program over: "ready DRIVER...", with its descriptor, or "failed
-  /// REASON". One message, at most `messageSize` bytes.
+  /// Tells `socket` of it and hands the program over: "ready DRIVER...", with its descriptor, or
+  /// "failed REASON". One message, at most `messageSize` bytes.
   /// - Throws: where nobody takes it.
   package static func answer(_ socket: Int32, typesIn folder: String) throws(LoadError) {
     do throws(LoadError) {
@@ -93,4 +96,3 @@ package enum Loader {
     _ = write(STDERR_FILENO, line, line.utf8.count)
   }
 }
-

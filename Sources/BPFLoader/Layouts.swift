@@ -24,8 +24,12 @@ package struct TypeFolder {
     var (bytes, filled) = ([UInt8](), 0)
     while true {
       // The files of sysfs don't say how long they are in every kernel.
-      if bytes.count - filled < 1 << 16 { bytes += [UInt8](repeating: 0, count: max(1 << 16, bytes.count)) }
-      let n = bytes.withUnsafeMutableBytes { Glibc.read(fd, $0.baseAddress! + filled, $0.count - filled) }
+      if bytes.count - filled < 1 << 16 {
+        bytes += [UInt8](repeating: 0, count: max(1 << 16, bytes.count))
+      }
+      let n = bytes.withUnsafeMutableBytes {
+        Glibc.read(fd, $0.baseAddress! + filled, $0.count - filled)
+      }
       guard n >= 0 else { return nil }
       if n == 0 { break }
       filled += n
@@ -81,7 +85,8 @@ extension dmabuf_core {
       let driverName = try types.pointer("name", in: "drm_driver")
     else { return nil }
     self.init(
-      gem_device: UInt32(gemDevice), gem_resv: UInt32(gemReservation), gem_size: UInt32(gemSize.offsets[0]),
+      gem_device: UInt32(gemDevice), gem_resv: UInt32(gemReservation),
+      gem_size: UInt32(gemSize.offsets[0]),
       device_card: UInt32(card), device_render: UInt32(render), device_driver: UInt32(driver),
       device_registered: UInt32(registered.offsets[0]), minor_device: UInt32(minorDevice),
       minor_node: UInt32(minorNode), driver_name: UInt32(driverName), known: 1)
@@ -94,8 +99,10 @@ extension dmabuf_driver {
     guard let gem = try types.offset(of: recipe.gem, in: recipe.structure) else { return nil }
     self.init()
     btf_size = UInt32(size)
-    residency = try dmabuf_value(recipe.residency, in: recipe.structure, gem, types) ?? dmabuf_value()
-    preferred = try dmabuf_value(recipe.preferred, in: recipe.structure, gem, types) ?? dmabuf_value()
+    residency =
+      try dmabuf_value(recipe.residency, in: recipe.structure, gem, types) ?? dmabuf_value()
+    preferred =
+      try dmabuf_value(recipe.preferred, in: recipe.structure, gem, types) ?? dmabuf_value()
   }
 }
 
@@ -104,7 +111,8 @@ extension dmabuf_value {
   init?(
     _ recipe: ValueRecipe, in structure: String, _ gem: Int, _ types: Types
   ) throws(FormatError) {
-    guard var place = try types.place(of: recipe.path, in: structure), place.offsets.count <= 3 else {
+    guard var place = try types.place(of: recipe.path, in: structure), place.offsets.count <= 3
+    else {
       return nil
     }
     self.init()

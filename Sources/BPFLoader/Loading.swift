@@ -1,9 +1,10 @@
 // Puts the program into the kernel: its maps, filled and frozen, then its types, then itself.
 //
-// Who gets the program's descriptor can run it, and nothing else. The layouts are offsets that the program
-// adds to kernel addresses, so whoever wrote them would read what he likes: they are frozen before the
-// program exists, so that no system call can change them, this loader's own included. That leaves the map of
-// functions, which the program alone writes, and that is frozen for everyone else as well.
+// Who gets the program's descriptor can run it, and nothing else. The layouts are offsets that the
+// program adds to kernel addresses, so whoever wrote them would read what he likes: they are frozen
+// before the program exists, so that no system call can change them, this loader's own included.
+// That leaves the map of functions, which the program alone writes, and that is frozen for everyone
+// else as well.
 
 internal import CBPF
 internal import Glibc
@@ -27,7 +28,8 @@ package struct LoadedProgram: ~Copyable {
     let constants = try Self.constantsMap(object, layouts.core)
     let drivers = try Self.driversMap(layouts.drivers)
     let functions = try Self.map(
-      "functions", PRIMED_MAP_HASH, key: MemoryLayout<UInt64>.size, value: MemoryLayout<UInt32>.size,
+      "functions", PRIMED_MAP_HASH, key: MemoryLayout<UInt64>.size,
+      value: MemoryLayout<UInt32>.size,
       entries: DMABUF_MOST_FUNCTIONS, readOnly: false)
     try Self.freeze(functions)
     let instructions = try Self.linked(object) { name in
@@ -67,7 +69,8 @@ package struct LoadedProgram: ~Copyable {
     }
     withUnsafeBytes(of: core) { bytes.replaceSubrange(offset..<offset + $0.count, with: $0) }
     let map = try map(
-      ".rodata", PRIMED_MAP_ARRAY, key: MemoryLayout<UInt32>.size, value: bytes.count, entries: 1, readOnly: true)
+      ".rodata", PRIMED_MAP_ARRAY, key: MemoryLayout<UInt32>.size, value: bytes.count, entries: 1,
+      readOnly: true)
     var key: UInt32 = 0
     let fd = map.rawValue
     try check("a map can't be filled") { primed_bpf_put(fd, &key, bytes) }
@@ -79,7 +82,8 @@ package struct LoadedProgram: ~Copyable {
     _ drivers: [(name: String, layout: dmabuf_driver)]
   ) throws(LoadError) -> Descriptor {
     let map = try map(
-      "drivers", PRIMED_MAP_HASH, key: Int(DMABUF_DRIVER_NAME), value: MemoryLayout<dmabuf_driver>.stride,
+      "drivers", PRIMED_MAP_HASH, key: Int(DMABUF_DRIVER_NAME),
+      value: MemoryLayout<dmabuf_driver>.stride,
       entries: DMABUF_MOST_DRIVERS, readOnly: true)
     let fd = map.rawValue
     for driver in drivers {
@@ -94,7 +98,8 @@ package struct LoadedProgram: ~Copyable {
 
   // MARK: Program
 
-  /// The instructions with the maps in them (linux/bpf.h, BPF_PSEUDO_MAP_FD and BPF_PSEUDO_MAP_VALUE).
+  /// The instructions with the maps in them (linux/bpf.h, BPF_PSEUDO_MAP_FD and
+  /// BPF_PSEUDO_MAP_VALUE).
   private static func linked(
     _ object: ProgramObject, map: (String) -> Int32
   ) throws(LoadError) -> [UInt8] {
@@ -142,8 +147,8 @@ package struct LoadedProgram: ~Copyable {
       relocations.bytes, relocations.bytes.count, relocations.size, log, logSize)
   }
 
-  /// The last that it said, of another try: of a program that is let in it would say thousands of lines, so
-  /// it is not asked before that is needed.
+  /// The last that it said, of another try: of a program that is let in it would say thousands of
+  /// lines, so it is not asked before that is needed.
   private static func verifiersWords(
     _ object: ProgramObject, _ code: [UInt8], _ types: borrowing Descriptor
   ) -> String {

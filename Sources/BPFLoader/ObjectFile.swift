@@ -1,10 +1,11 @@
 // The BPF program as clang made it: what of the ELF object the kernel wants to have.
 //
-// Why not libbpf: it would be a library more to be there on the user's machine, in a privileged process, with
-// libelf and zlib behind it, to do what the kernel does itself since 5.17: BPF_PROG_LOAD takes the CO-RE
-// relocations as the compiler wrote them. What is left is to find five sections and to put three maps' file
-// descriptors into the instructions: this file and Loading.swift. Global variables are kept out of the type
-// data (dmabuf.bpf.c, UNTYPED), so that it needs none of the mending that libbpf does, either.
+// Why not libbpf: it would be a library more to be there on the user's machine, in a privileged
+// process, with libelf and zlib behind it, to do what the kernel does itself since 5.17:
+// BPF_PROG_LOAD takes the CO-RE relocations as the compiler wrote them. What is left is to find
+// five sections and to put three maps' file descriptors into the instructions: this file and
+// Loading.swift. Global variables are kept out of the type data (dmabuf.bpf.c, UNTYPED), so that it
+// needs none of the mending that libbpf does, either.
 
 /// Program/dmabuf.bpf.o.
 let committedObject = PackageResources.dmabuf_bpf_o
@@ -41,7 +42,8 @@ package struct ProgramObject {
     types = try elf.section(".BTF").contents.array
     references = try elf.references(of: Self.programSection)
     let extra = try ExtraTypes(elf.section(".BTF.ext").contents)
-    // Their offsets are in bytes; the kernel wants those of functions in instructions. One, at 0, is both.
+    // Their offsets are in bytes; the kernel wants those of functions in instructions. One, at 0,
+    // is both.
     guard extra.functions.bytes.count == extra.functions.size,
       extra.functions.bytes.prefix(4).allSatisfy({ $0 == 0 })
     else { throw FormatError("it has more functions than one") }
@@ -99,7 +101,9 @@ private struct ELF {
   func references(of name: String) throws(FormatError) -> [ProgramObject.Reference] {
     let relocations = try section(".rel" + name).contents
     let symbols = try section(".symtab")
-    guard sections.indices.contains(symbols.link) else { throw FormatError("its symbols have no names") }
+    guard sections.indices.contains(symbols.link) else {
+      throw FormatError("its symbols have no names")
+    }
     let names = sections[symbols.link].contents
     var references: [ProgramObject.Reference] = []
     for at in stride(from: 0, to: relocations.count, by: 16) {
@@ -111,25 +115,31 @@ private struct ELF {
       else { throw FormatError("it has a relocation of another kind") }
       references.append(
         ProgramObject.Reference(
-          instruction: place / ProgramObject.instructionSize, symbol: try names.string(try symbol.u32(0)),
+          instruction: place / ProgramObject.instructionSize,
+          symbol: try names.string(try symbol.u32(0)),
           section: sections[section].name, offset: try symbol.u64(8)))
     }
     return references
   }
 }
 
-/// .BTF.ext (Documentation/bpf/btf.rst): a header, and tables of records, of one section of code each.
+/// .BTF.ext (Documentation/bpf/btf.rst): a header, and tables of records, of one section of code
+/// each.
 private struct ExtraTypes {
   let functions: ProgramObject.Records
   let relocations: ProgramObject.Records
 
   init(_ bytes: Bytes) throws(FormatError) {
     let header = try bytes.u32(4)
-    guard try bytes.u16(0) == 0xeb9f, header >= 32 else { throw FormatError("it has no relocations") }
+    guard try bytes.u16(0) == 0xeb9f, header >= 32 else {
+      throw FormatError("it has no relocations")
+    }
     func table(_ field: Int) throws(FormatError) -> ProgramObject.Records {
       let table = try bytes.part(header + (try bytes.u32(field)), try bytes.u32(field + 4))
       let (size, count) = (try table.u32(0), try table.u32(8))
-      guard size > 0, table.count == 12 + size * count else { throw FormatError("it has code in two sections") }
+      guard size > 0, table.count == 12 + size * count else {
+        throw FormatError("it has code in two sections")
+      }
       return (try table.part(12, size * count).array, size)
     }
     functions = try table(8)

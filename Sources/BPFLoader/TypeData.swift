@@ -1,5 +1,5 @@
-// The kernel's type data (BTF, Documentation/bpf/btf.rst) as /sys/kernel/btf has it: of vmlinux, and of each
-// module over that. Only as much of it as it takes to find the members of structures.
+// The kernel's type data (BTF, Documentation/bpf/btf.rst) as /sys/kernel/btf has it: of vmlinux,
+// and of each module over that. Only as much of it as it takes to find the members of structures.
 
 package final class TypeData {
   /// Counted through the base's types; 0 is `void`.
@@ -19,7 +19,9 @@ package final class TypeData {
   /// - Parameter base: vmlinux's, for a module's.
   package init(_ file: [UInt8], over base: TypeData? = nil) throws(FormatError) {
     let bytes = Bytes(file)
-    guard try bytes.u16(0) == 0xeb9f, try bytes.u8(2) == 1 else { throw FormatError("it is no type data") }
+    guard try bytes.u16(0) == 0xeb9f, try bytes.u8(2) == 1 else {
+      throw FormatError("it is no type data")
+    }
     let header = try bytes.u32(4)
     self.base = base
     size = bytes.count
@@ -30,7 +32,8 @@ package final class TypeData {
     offsets = try Self.index(types)
   }
 
-  /// Where each type begins. The kernel has some 100,000: no call for each, and no check that is not needed.
+  /// Where each type begins. The kernel has some 100,000: no call for each, and no check that is
+  /// not needed.
   private static func index(_ types: Bytes) throws(FormatError) -> [Int32] {
     var offsets: [Int32] = []
     offsets.reserveCapacity(types.count / 24)
@@ -51,8 +54,10 @@ package final class TypeData {
 
   /// A type's kind as the format numbers it.
   private enum Kind: Int {
-    case int = 1, pointer, array, structure, union, enumeration, forward, typedef, volatile, const
-    case restrict, function, prototype, variable, section, float, declarationTag, typeTag, enumeration64
+    case int = 1
+    case pointer, array, structure, union, enumeration, forward, typedef, volatile, const
+    case restrict, function, prototype, variable, section, float, declarationTag, typeTag,
+      enumeration64
 
     /// Stands for another type with the same layout.
     var isAlias: Bool {
@@ -63,8 +68,8 @@ package final class TypeData {
     }
   }
 
-  /// Twelve bytes for every type, and what comes after by its kind. nil: a kind that the format did not have
-  /// when this was written; its length is unknown, and so is where the next one begins.
+  /// Twelve bytes for every type, and what comes after by its kind. nil: a kind that the format did
+  /// not have when this was written; its length is unknown, and so is where the next one begins.
   private static func length(_ info: Int) -> Int? {
     let members = info & 0xffff
     return switch Kind(rawValue: info >> 24 & 0x1f) {
@@ -94,7 +99,9 @@ package final class TypeData {
     guard offsets.indices.contains(id - firstID) else { throw FormatError("it refers to no type") }
     let at = Int(offsets[id - firstID])
     let info = try types.u32(at + 4)
-    guard let kind = Kind(rawValue: info >> 24 & 0x1f) else { throw FormatError("it has no such kind") }
+    guard let kind = Kind(rawValue: info >> 24 & 0x1f) else {
+      throw FormatError("it has no such kind")
+    }
     return Entry(
       data: self, at: at, kind: kind, name: try types.u32(at), members: info & 0xffff,
       isBitfields: info >> 31 == 1, sizeOrType: try types.u32(at + 8))
@@ -115,7 +122,9 @@ package final class TypeData {
     if let id = found[name] { return id }
     guard let wanted = nameOffset(name) else { return nil }
     for i in offsets.indices where try types.u32(Int(offsets[i])) == wanted {
-      guard Kind(rawValue: try types.u32(Int(offsets[i]) + 4) >> 24 & 0x1f) == .structure else { continue }
+      guard Kind(rawValue: try types.u32(Int(offsets[i]) + 4) >> 24 & 0x1f) == .structure else {
+        continue
+      }
       found[name] = firstID + i
       return firstID + i
     }
@@ -141,7 +150,8 @@ package final class TypeData {
 
   /// Also of anonymous structures and unions within. nil: it has none such, or a bit field.
   package func member(_ name: String, of id: ID, depth: Int = 0) throws(FormatError) -> Member? {
-    guard depth < 8, let (_, entry) = try resolve(id), [.structure, .union].contains(entry.kind) else {
+    guard depth < 8, let (_, entry) = try resolve(id), [.structure, .union].contains(entry.kind)
+    else {
       return nil
     }
     for i in 0..<entry.members {
@@ -189,7 +199,8 @@ package final class TypeData {
     guard let (_, entry) = try resolve(id) else { return nil }
     switch entry.kind {
     case .pointer: return 8
-    case .int, .enumeration, .enumeration64: return [1, 2, 4, 8].contains(entry.sizeOrType) ? entry.sizeOrType : nil
+    case .int, .enumeration, .enumeration64:
+      return [1, 2, 4, 8].contains(entry.sizeOrType) ? entry.sizeOrType : nil
     default: return nil
     }
   }

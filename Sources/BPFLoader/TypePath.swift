@@ -1,4 +1,5 @@
-// A way through structures, as C would write it: "tbo.resource->mem_type", "mm.placements[0]->type".
+// A way through structures, as C would write it: "tbo.resource->mem_type",
+// "mm.placements[0]->type".
 
 /// Where a path ends: offsets in bytes, one more than there are pointers to follow on the way.
 package struct Place: Equatable {
@@ -16,7 +17,8 @@ package struct Types {
     self.others = others
   }
 
-  /// nil: this kernel has no such structure, or it has not that member, or it can't be read plainly.
+  /// nil: this kernel has no such structure, or it has not that member, or it can't be read
+  /// plainly.
   package func place(of path: String, in structure: String) throws(FormatError) -> Place? {
     guard var (data, id) = try find(structure) else { return nil }
     var offsets = [0]
@@ -49,7 +51,9 @@ package struct Types {
     guard let (data, start) = try find(structure) else { return nil }
     var (id, offset) = (start, 0)
     for step in try TypePath.steps(path) {
-      guard case .member(let name) = step, let member = try data.member(name, of: id) else { return nil }
+      guard case .member(let name) = step, let member = try data.member(name, of: id) else {
+        return nil
+      }
       offset += member.offset
       id = member.type
     }
@@ -58,7 +62,8 @@ package struct Types {
 
   /// The offset of a pointer.
   package func pointer(_ name: String, in structure: String) throws(FormatError) -> Int? {
-    guard let place = try place(of: name, in: structure), place.offsets.count == 1, place.width == 8 else {
+    guard let place = try place(of: name, in: structure), place.offsets.count == 1, place.width == 8
+    else {
       return nil
     }
     return place.offsets[0]

@@ -1,4 +1,5 @@
-// Kernel introspection on a real machine: the source, and the buffers of our own that it is checked with.
+// Kernel introspection on a real machine: the source, and the buffers of our own that it is checked
+// with.
 
 internal import DRM
 internal import Engine
@@ -29,7 +30,8 @@ final class Introspector {
     self.reader = reader
     self.workers = workers
     source = IntrospectionSource(loop: loop, socket: Self.socket) { [unowned reader] in
-      guard let fd = try? DeviceNode.systemBuffer(), let identity = reader.identity(of: fd.rawValue) else {
+      guard let fd = try? DeviceNode.systemBuffer(), let identity = reader.identity(of: fd.rawValue)
+      else {
         return nil
       }
       return HeldBuffer(identity: identity, fd: fd)
@@ -50,8 +52,8 @@ final class Introspector {
     check(engine)
   }
 
-  /// Answers that were given before may be others now. Told on the loop's next turn: a change may come in the
-  /// middle of a look.
+  /// Answers that were given before may be others now. Told on the loop's next turn: a change may
+  /// come in the middle of a look.
   private func changed() {
     if let engine { check(engine) }
     guard !tells else { return }
@@ -68,8 +70,8 @@ final class Introspector {
     }
   }
 
-  /// Makes a buffer on an awake device of each driver that is not believed yet. Who sleeps is not woken for it:
-  /// his time comes when he is seen awake.
+  /// Makes a buffer on an awake device of each driver that is not believed yet. Who sleeps is not
+  /// woken for it: his time comes when he is seen awake.
   private func check(_ engine: QueryEngine) {
     let waiting = Set(source.devicesToCheck.map(\.driver)).subtracting(checking)
     for driver in waiting where canSacrifice(driver: driver) {
@@ -90,7 +92,8 @@ final class Introspector {
       guard let sacrifice, let fd = try? OwnedFD.duplicate(sacrifice.fd.rawValue),
         let identity = reader.identity(of: fd.rawValue)
       else { return }
-      source.check(KnownBuffer(HeldBuffer(identity: identity, fd: fd), on: device, in: sacrifice.memory))
+      source.check(
+        KnownBuffer(HeldBuffer(identity: identity, fd: fd), on: device, in: sacrifice.memory))
     }
   }
 }

@@ -1,10 +1,12 @@
 // Kernel introspection as a source of evidence: on or off, and how far it is to be believed.
 //
-// It is off until the loader has given a program and the program has told the truth about a buffer of our own:
-// of no device, or where this kernel can make none (it has no udmabuf), on a device. The exporter is believed from then on: it rests on DRM core's types alone, and on invariants
-// that the program checks in every look. Where a driver keeps its buffers, and what for, rests on that driver's
-// own types: it is believed once a buffer of our own on a device of that driver was told truly. The first lie
-// switches the source off, for good: the layouts are then not this kernel's, whatever the reason.
+// It is off until the loader has given a program and the program has told the truth about a buffer
+// of our own: of no device, or where this kernel can make none (it has no udmabuf), on a device.
+// The exporter is believed from then on: it rests on DRM core's types alone, and on invariants that
+// the program checks in every look. Where a driver keeps its buffers, and what for, rests on that
+// driver's own types: it is believed once a buffer of our own on a device of that driver was told
+// truly. The first lie switches the source off, for good: the layouts are then not this kernel's,
+// whatever the reason.
 
 package import Kernel
 package import Linux
@@ -24,7 +26,8 @@ package struct KnownBuffer {
 }
 
 package final class IntrospectionSource {
-  /// On or off, or another driver is believed: what was learnt before may be wrong, or known better now.
+  /// On or off, or another driver is believed: what was learnt before may be wrong, or known better
+  /// now.
   package var onChange: (() -> Void)?
   package var isOn: Bool { program != nil && isProven }
 
@@ -47,7 +50,8 @@ package final class IntrospectionSource {
   private var isWaiting = false
   private var lastLine = ""
 
-  /// The pause between two questions to the loader: drivers may come and go as fast as anyone likes.
+  /// The pause between two questions to the loader: drivers may come and go as fast as anyone
+  /// likes.
   private let pause: Milliseconds
   package static let usualPause: Milliseconds = 2_000
 
@@ -110,7 +114,8 @@ package final class IntrospectionSource {
 
   private func sayOn() {
     let drivers = program?.drivers.sorted().joined(separator: ", ") ?? ""
-    Log.write(.info, "introspection is on, with layouts of \(drivers.isEmpty ? "no driver" : drivers)")
+    Log.write(
+      .info, "introspection is on, with layouts of \(drivers.isEmpty ? "no driver" : drivers)")
     lastLine = ""
   }
 
@@ -152,19 +157,20 @@ package final class IntrospectionSource {
     return devices.filter { waiting.remove($0.driver) != nil }
   }
 
-  /// Believes the driver from now on, or no one. A buffer meant for dedicated memory that was full lies in
-  /// system memory: that decides nothing.
+  /// Believes the driver from now on, or no one. Some answers decide nothing: of a device that has
+  /// just gone, of a buffer that lies in system memory since the dedicated one was full, and of a
+  /// driver that keeps what is asked somewhere else in this kernel.
   package func check(_ known: KnownBuffer) {
     let device = known.device
-    guard let program, program.drivers.contains(device.driver), !believed.contains(device.driver) else { return }
+    guard let program, program.drivers.contains(device.driver), !believed.contains(device.driver)
+    else { return }
     let seen = program.look(at: known.buffer.fd.rawValue, known.buffer.identity)
-    guard case .buffer(let told, _) = seen, told.card == device.primary?.number ?? .none,
-      told.render == device.render?.number ?? .none, told.registered, told.preferred == known.memory
-    else {
-      if seen != .busy { distrust("a buffer of our own on \(device.node?.path ?? device.driver)", seen) }
-      return
+    guard let told = Self.answer(seen, about: known) else {
+      return distrust("a buffer of our own on \(device.node?.path ?? device.driver)", seen)
     }
-    guard told.residency == known.memory else { return }
+    guard told.registered, told.preferred == known.memory,
+      told.residency == known.memory || told.residency == .unknown
+    else { return }
     believed.insert(device.driver)
     Log.write(.debug, "introspection is right about \(device.driver)")
     if !isProven {
@@ -174,10 +180,27 @@ package final class IntrospectionSource {
     onChange?()
   }
 
+  /// nil: a lie. An answer that is none decides nothing, and is given as of a device that has gone.
+  private static func answer(_ seen: Seen, about known: KnownBuffer) -> Introspection? {
+    let nothing = Introspection(
+      card: .none, render: .none, registered: false, residency: .unknown, preferred: .unknown)
+    switch seen {
+    case .busy, .failed: return nothing
+    case .buffer(let told, _) where !told.registered: return nothing
+    case .buffer(let told, _):
+      let isTheDevice =
+        told.card == known.device.primary?.number ?? .none
+        && told.render == known.device.render?.number ?? .none
+      let isItsPurpose = told.preferred == known.memory || told.preferred == .unknown
+      return isTheDevice && isItsPurpose ? told : nil
+    case .unknownExporter, .otherFile, .inconsistent: return nil
+    }
+  }
+
   // MARK: Devices
 
-  /// All that are there now. A driver that came since the loader was asked may have a layout by now, and
-  /// one that went and came again is perhaps another build.
+  /// All that are there now. A driver that came since the loader was asked may have a layout by
+  /// now, and one that went and came again is perhaps another build.
   package func devicesChanged(_ now: [DeviceDescription]) {
     devices = now
     driverNames.removeAll(keepingCapacity: true)
@@ -191,7 +214,8 @@ package final class IntrospectionSource {
   }
 
   private func askAgainIfNeeded() {
-    guard !isWaiting, connection == nil, !isDistrusted, devices.contains(where: { !asked.contains($0.driver) })
+    guard !isWaiting, connection == nil, !isDistrusted,
+      devices.contains(where: { !asked.contains($0.driver) })
     else { return }
     isWaiting = true
     loop.soon(after: pause) { [weak self] in
@@ -204,7 +228,9 @@ package final class IntrospectionSource {
 
   /// nil: no evidence. Borrows `fd`.
   package func introspect(_ fd: Int32, _ identity: BufferIdentity) -> Introspection? {
-    guard let program, isProven, case .buffer(var seen, _) = program.look(at: fd, identity) else { return nil }
+    guard let program, isProven, case .buffer(var seen, _) = program.look(at: fd, identity) else {
+      return nil
+    }
     guard seen.card != .none || seen.render != .none else { return seen }
     let driver = driverNames[seen.render] ?? driverNames[seen.card]
     // A device that has gone may have left its numbers to another one.

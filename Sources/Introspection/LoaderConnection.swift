@@ -1,5 +1,5 @@
-// Asks primed-introspect for the program. systemd starts it when we connect; it answers with one message when
-// it is done and ends. The loop never waits for it.
+// Asks primed-introspect for the program. systemd starts it when we connect; it answers with one
+// message when it is done and ends. The loop never waits for it.
 
 internal import CBPF
 package import Linux

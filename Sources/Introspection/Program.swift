@@ -33,8 +33,8 @@ package final class Program: Sendable {
   /// A look is over in microseconds: one that met a change is made again at once.
   private static let tries = 4
 
-  /// Looks at the DMA-BUF that `buffer`, which is borrowed, is open on and that has this identity. Asks no
-  /// driver and blocks on nothing: for the loop's own thread.
+  /// Looks at the DMA-BUF that `buffer`, which is borrowed, is open on and that has this identity.
+  /// Asks no driver and blocks on nothing: for the loop's own thread.
   package func look(at buffer: Int32, _ identity: BufferIdentity) -> Seen {
     for _ in 0..<Self.tries {
       var look = dmabuf_look()
@@ -57,7 +57,8 @@ extension Seen {
   fileprivate init(_ look: dmabuf_look) {
     let seen = Introspection(
       card: DeviceNumber(minor: look.card), render: DeviceNumber(minor: look.render),
-      registered: look.registered != 0, residency: Memory(look.residency), preferred: Memory(look.preferred))
+      registered: look.registered != 0, residency: Memory(look.residency),
+      preferred: Memory(look.preferred))
     let unknown = look.attached == UInt8(DMABUF_ATTACHED_UNKNOWN)
     self = .buffer(seen, attached: unknown ? nil : Int(look.attached))
   }

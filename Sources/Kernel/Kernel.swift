@@ -32,10 +32,11 @@ package protocol BufferReader: AnyObject {
   func identity(of fd: Int32) -> BufferIdentity?
   /// From fdinfo. Borrows `fd`. Costs several system calls: for buffers not seen before.
   func label(of fd: Int32) -> BufferLabel
-  /// By BPF; nil: no such evidence. Borrows `fd`. Asked in every look, but not for an answer from the cache,
-  /// though it costs little (Tests/Benchmarks/introspection: 7 to 16 us in the guest, a five hundredth of the
-  /// CPU time of such an answer there or less): where a buffer lies at the moment changes no answer once its
-  /// home is settled, and while that is not settled there is a new look when it is due.
+  /// By BPF; nil: no such evidence. Borrows `fd`. Asked in every look, but not for an answer from
+  /// the cache, though it costs little (Tests/Benchmarks/introspection: 7 to 16 us in the guest, a
+  /// five hundredth of the CPU time of such an answer there or less): where a buffer lies at the
+  /// moment changes no answer once its home is settled, and while that is not settled there is a
+  /// new look when it is due.
   func introspect(_ fd: Int32) -> Introspection?
 }
 
@@ -107,7 +108,8 @@ package protocol Prober: AnyObject {
     done: @escaping (AbilityOutcome) -> Void)
   func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void)
   /// Closes the device's nodes; what is under way ends as `.gone`. `done` with true once they are
-  /// closed, or with false at the deadline: a driver that does not answer keeps them open until it does.
+  /// closed, or with false at the deadline: a driver that does not answer keeps them open until it
+  /// does.
   func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void)
 }
 

@@ -83,9 +83,9 @@ package final class EventSource {
 
   fileprivate var unretained: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
 
-  /// The handler may drop the last reference to its own source. That ends it at once: an fd that is closed in
-  /// the handler may be another's when it returns, and epoll would be told to forget that one. So it is the
-  /// handler that is held here, and not the source.
+  /// The handler may drop the last reference to its own source. That ends it at once: an fd that is
+  /// closed in the handler may be another's when it returns, and epoll would be told to forget that
+  /// one. So it is the handler that is held here, and not the source.
   fileprivate static func fire(_ userdata: UnsafeMutableRawPointer?) -> Int32 {
     let handler = Unmanaged<EventSource>.fromOpaque(userdata!)._withUnsafeGuaranteedRef { $0.handler }
     handler()

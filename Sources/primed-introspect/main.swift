@@ -1,9 +1,9 @@
 // primed-introspect: loads the BPF program that tells primed of DMA-BUFs, hands it over, and ends.
 //
-// A process of its own, since it takes what the daemon must not have: CAP_BPF and CAP_PERFMON. It listens to
-// nobody: systemd accepts the connection (primed-introspect.socket, which only the user primed may open) and
-// starts it with that as its standard input; it reads nothing from there. What it hands over is the program's
-// descriptor alone, with layouts that nobody can change any more.
+// A process of its own, since it takes what the daemon must not have: CAP_BPF and CAP_PERFMON. It
+// listens to nobody: systemd accepts the connection (primed-introspect.socket, which only the user
+// primed may open) and starts it with that as its standard input; it reads nothing from there. What
+// it hands over is the program's descriptor alone, with layouts that nobody can change any more.
 
 import BPFLoader
 import Glibc

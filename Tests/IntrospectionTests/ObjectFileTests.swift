@@ -13,7 +13,8 @@ import Testing
     #expect(object.instructions.count % 8 == 0 && object.instructions.count > 1000)
     #expect((object.functions.size, object.functions.bytes.count) == (8, 8))
     #expect(object.relocations.size == 16 && object.relocations.bytes.count > 16)
-    #expect(Set(object.references.map(\.symbol)) == ["core", "drivers", "functions", "name_of_symbol"])
+    #expect(
+      Set(object.references.map(\.symbol)) == ["core", "drivers", "functions", "name_of_symbol"])
     #expect(try object.constant("core") + MemoryLayout<dmabuf_core>.size <= object.constants.count)
   }
 
@@ -26,7 +27,8 @@ import Testing
     #expect(try types.place(of: "registered", in: "dmabuf_look") == Place(offsets: [28], width: 1))
   }
 
-  /// What C and BPF call by one name is laid out alike, and the program's context is what the daemon sends.
+  /// What C and BPF call by one name is laid out alike, and the program's context is what the
+  /// daemon sends.
   @Test func theSameStructuresOnBothSides() {
     #expect(MemoryLayout<dmabuf_look>.size == 32)
     #expect(MemoryLayout<dmabuf_value>.stride == 36)

@@ -35,7 +35,9 @@ import Testing
   }
 
   /// Runs the loop until `done` or two turns of its shortest timer.
-  private func answer(_ listener: Listener, _ reply: (borrowing OwnedFD) -> Void) throws -> LoaderAnswer? {
+  private func answer(_ listener: Listener, _ reply: (borrowing OwnedFD) -> Void) throws
+    -> LoaderAnswer?
+  {
     let loop = try EventLoop()
     var answer: LoaderAnswer?
     let connection = try LoaderConnection(to: listener.path, on: loop) {
@@ -53,26 +55,37 @@ import Testing
 
   @Test func aRefusalHasItsReason() throws {
     let answer = try answer(Listener()) { send("failed no layouts: none", -1, over: $0) }
-    guard case .refused(let reason) = answer else { Issue.record(); return }
+    guard case .refused(let reason) = answer else {
+      Issue.record()
+      return
+    }
     #expect(reason == "no layouts: none")
   }
 
   @Test func aProgramAndItsDrivers() throws {
     let answer = try answer(Listener()) { send("ready amdgpu xe", 0, over: $0) }
-    guard case .program(let program) = answer else { Issue.record(); return }
+    guard case .program(let program) = answer else {
+      Issue.record()
+      return
+    }
     #expect(program.drivers == ["amdgpu", "xe"])
   }
 
   @Test func whateverElse() throws {
     for reply in ["ready amdgpu", "hello", ""] {
       let answer = try answer(Listener()) { if !reply.isEmpty { send(reply, -1, over: $0) } }
-      guard case .refused = answer else { Issue.record("\(reply)"); return }
+      guard case .refused = answer else {
+        Issue.record("\(reply)")
+        return
+      }
     }
   }
 
   @Test func nobodyListens() throws {
     let loop = try EventLoop()
-    #expect(throws: Errno(ENOENT)) { try LoaderConnection(to: "/nowhere/at/all", on: loop) { _ in } }
+    #expect(throws: Errno(ENOENT)) {
+      try LoaderConnection(to: "/nowhere/at/all", on: loop) { _ in }
+    }
   }
 
   /// What comes need not be a program, and a program need not be let run.

@@ -40,7 +40,9 @@ struct TypeDataBuilder {
     return offset
   }
 
-  private mutating func add(_ kind: Int, _ name: String, _ members: Int, _ sizeOrType: Int, flag: Bool = false) -> ID {
+  private mutating func add(
+    _ kind: Int, _ name: String, _ members: Int, _ sizeOrType: Int, flag: Bool = false
+  ) -> ID {
     words(string(name), (flag ? 1 << 31 : 0) | kind << 24 | members, sizeOrType)
     count += 1
     return firstID + count - 1

@@ -3,20 +3,22 @@ import Testing
 @testable import BPFLoader
 
 @Suite struct TypeDataTests {
-  /// struct inner { u32 a; union { u16 low; u32 all; }; u8 flag:1; }
-  /// struct outer { void *p; const inner_t in; struct inner *to; struct far *elsewhere; u64 list[4]; };
+  /// struct inner { u32 a; union { u16 low; u32 all; }; u8 flag:1; } struct outer { void *p; const
+  /// inner_t in; struct inner *to; struct far *elsewhere; u64 list[4]; };
   private func example() -> TypeDataBuilder {
     var b = TypeDataBuilder()
     let u8 = b.int("unsigned char", bytes: 1)
     let u16 = b.int("unsigned short", bytes: 2)
     let u32 = b.int("unsigned int", bytes: 4)
     let u64 = b.int("unsigned long", bytes: 8)
-    let both = b.structure("", bytes: 4, [.init(name: "low", type: u16, bit: 0), .init(name: "all", type: u32, bit: 0)])
+    let both = b.structure(
+      "", bytes: 4, [.init(name: "low", type: u16, bit: 0), .init(name: "all", type: u32, bit: 0)])
     let inner = b.structure(
       "inner", bytes: 12,
       [
         .init(name: "a", type: u32, bit: 0), .init(name: "", type: both, bit: 32),
-        .init(name: "flag", type: u8, bit: 64, bitfield: 1), .init(name: "after", type: u8, bit: 72),
+        .init(name: "flag", type: u8, bit: 64, bitfield: 1),
+        .init(name: "after", type: u8, bit: 72),
       ])
     let alias = b.const(b.typedef("inner_t", inner))
     _ = b.structure(
@@ -28,7 +30,9 @@ import Testing
     return b
   }
 
-  private func place(_ path: String, _ types: Types) throws -> Place? { try types.place(of: path, in: "outer") }
+  private func place(_ path: String, _ types: Types) throws -> Place? {
+    try types.place(of: path, in: "outer")
+  }
 
   @Test func members() throws {
     let types = Types(try example().data())
@@ -48,7 +52,8 @@ import Testing
 
   @Test func whatCantBeReadIsNotThere() throws {
     let types = Types(try example().data())
-    for path in ["q", "in.flag", "in", "in->a", "p->a", "to.a", "elsewhere->x", "list.a", "in.a.b"] {
+    for path in ["q", "in.flag", "in", "in->a", "p->a", "to.a", "elsewhere->x", "list.a", "in.a.b"]
+    {
       #expect(try place(path, types) == nil, "\(path)")
     }
     #expect(try types.place(of: "a", in: "far") == nil)

@@ -19,7 +19,8 @@ import Testing
     return OwnedFD(fd)
   }
 
-  /// A handler that lets go of its source and its fd, and gets an fd of the same number to watch: it is watched.
+  /// A handler that lets go of its source and its fd, and gets an fd of the same number to watch:
+  /// it is watched.
   @Test func anFDThatIsUsedAgainAtOnceIsWatched() throws {
     let loop = try EventLoop()
     var first: Watched? = Watched(Self.counter())

@@ -27,10 +27,7 @@ PROGRAM = None
 
 def setUpModule():
     global PROGRAM
-    subprocess.run(["load-drivers"], check=True)
-    gpus.tgpu_parameter("mode", "ignored")
-    broker.install()
-    PROGRAM = introspection.ask()
+    PROGRAM = introspection.set_up()
 
 
 def exporters():

@@ -6,7 +6,6 @@ import subprocess
 import threading
 import unittest
 
-import broker
 import gpus
 import introspection
 from gpus import RADEON_VRAM, TGPU_VRAM
@@ -20,10 +19,7 @@ Answer = collections.namedtuple("Answer", "position status card render registere
 
 def setUpModule():
     global PROGRAM
-    subprocess.run(["load-drivers"], check=True)
-    gpus.tgpu_parameter("mode", "ignored")
-    broker.install()
-    PROGRAM = introspection.ask()
+    PROGRAM = introspection.set_up()
 
 
 class Churn:
