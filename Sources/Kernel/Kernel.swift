@@ -108,8 +108,7 @@ package protocol Prober: AnyObject {
     done: @escaping (AbilityOutcome) -> Void)
   func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void)
   /// Closes the device's nodes; what is under way ends as `.gone`. `done` with true once they are
-  /// closed, or with false at the deadline: a driver that does not answer keeps them open until it
-  /// does.
+  /// closed, or with false at the deadline: a driver that does not answer keeps them open until it does.
   func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void)
 }
 
