@@ -65,7 +65,8 @@ let package = Package(
     room(
       "Broker",
       [
-        "Bus", "Engine", "Simulation", "DRM", "Udev", "Introspection", "Kernel", "Placement", "Linux",
+        "Bus", "Engine", "Simulation", "DRM", "Udev", "Introspection", "Kernel", "Placement",
+        "Linux",
         "CShims",
       ]),
     .executableTarget(
@@ -82,7 +83,9 @@ let package = Package(
     tests("PlacementTests", ["Placement"]),
     // For compositors: in C, and in Swift over it.
     .target(name: "CPrimedClient", linkerSettings: [.linkedLibrary("systemd")]),
-    .target(name: "PrimedClient", dependencies: ["CPrimedClient"], swiftSettings: [.swiftLanguageMode(.v6)]),
+    .target(
+      name: "PrimedClient", dependencies: ["CPrimedClient"],
+      swiftSettings: [.swiftLanguageMode(.v6)]),
     .executableTarget(
       name: "PlaceExample", dependencies: ["PrimedClient"], path: "Tests/Examples/PlaceExample",
       swiftSettings: [.swiftLanguageMode(.v6)]),

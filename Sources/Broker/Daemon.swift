@@ -75,7 +75,8 @@ package final class Daemon {
       devices: machine.devices, reader: machine.reader, prober: machine.prober,
       time: machine.time, settings: settings)
     service = Service(
-      engine: engine, reader: machine.reader, loop: loop, sources: { [machine] in machine.evidence })
+      engine: engine, reader: machine.reader, loop: loop, sources: { [machine] in machine.evidence }
+    )
     do throws(Errno) {
       connection = try BusConnection(options.bus, on: loop, serving: service)
     } catch {

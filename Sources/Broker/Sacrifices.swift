@@ -16,13 +16,16 @@ extension ProbeWorkers {
     guard let (giver, trier) = choosePair(for: device, slot) else { return done(.unknown) }
     makeSacrifice(giver, in: [.dedicated]) { [self] sacrifice in
       guard let sacrifice else { return done(.unknown) }
-      run(trier.slot, trier.device, work: trier.device, { node, device in
-        guard
-          case .used(let noMove) = node.use(
-            device, wake: false, { $0.heedsNoMove(sacrifice: sacrifice.fd) })
-        else { return .heeds(.unknown) }
-        return .heeds(noMove)
-      }) { [self] end in
+      run(
+        trier.slot, trier.device, work: trier.device,
+        { node, device in
+          guard
+            case .used(let noMove) = node.use(
+              device, wake: false, { $0.heedsNoMove(sacrifice: sacrifice.fd) })
+          else { return .heeds(.unknown) }
+          return .heeds(noMove)
+        }
+      ) { [self] end in
         guard case .done(.heeds(let noMove)) = end else { return done(.unknown) }
         if core { coreNoMove = noMove }
         done(noMove)
@@ -38,7 +41,9 @@ extension ProbeWorkers {
     for device: DeviceDescription, _ slot: DeviceSlot
   ) -> (giver: Choice, trier: Choice)? {
     let awake = devices().filter { runtimePower(sysfsPath: $0.device.sysfsPath) != .suspended }
-    let givers = awake.filter { $0.device.dedicatedMemory > 0 && canSacrifice(driver: $0.device.driver) }
+    let givers = awake.filter {
+      $0.device.dedicatedMemory > 0 && canSacrifice(driver: $0.device.driver)
+    }
     if let giver = givers.first(where: { $0.slot != slot }) { return (giver, (slot, device)) }
     guard let giver = givers.first, importsThroughCore(driver: device.driver) else { return nil }
     let triers = awake.filter {
@@ -52,16 +57,21 @@ extension ProbeWorkers {
   func makeSacrifice(
     _ giver: Choice, in memories: [Memory], done: @escaping (Sacrifice?) -> Void
   ) {
-    run(giver.slot, giver.device, work: giver.device, { node, device in
-      let use = node.use(device, wake: false) { node -> Sacrifice? in
-        for memory in memories {
-          if let fd = try? node.allocate(size: 4096, in: memory) { return Sacrifice(fd, in: memory) }
+    run(
+      giver.slot, giver.device, work: giver.device,
+      { node, device in
+        let use = node.use(device, wake: false) { node -> Sacrifice? in
+          for memory in memories {
+            if let fd = try? node.allocate(size: 4096, in: memory) {
+              return Sacrifice(fd, in: memory)
+            }
+          }
+          return nil
         }
-        return nil
+        guard case .used(let made) = use else { return .sacrifice(nil) }
+        return .sacrifice(made)
       }
-      guard case .used(let made) = use else { return .sacrifice(nil) }
-      return .sacrifice(made)
-    }) { end in
+    ) { end in
       guard case .done(.sacrifice(let sacrifice)) = end else { return done(nil) }
       done(sacrifice)
     }

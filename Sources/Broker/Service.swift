@@ -24,7 +24,8 @@ final class Service: BrokerService {
 
   /// - Parameter sources: the sources of evidence in use, strongest first.
   init(
-    engine: QueryEngine, reader: any BufferReader, loop: EventLoop, sources: @escaping () -> [String]
+    engine: QueryEngine, reader: any BufferReader, loop: EventLoop,
+    sources: @escaping () -> [String]
   ) {
     self.engine = engine
     self.reader = reader
