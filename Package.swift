@@ -23,6 +23,7 @@ let package = Package(
   products: [
     .executable(name: "primed", targets: ["primed"]),
     .executable(name: "primectl", targets: ["primectl"]),
+    .executable(name: "primed-introspect", targets: ["primed-introspect"]),
     .library(name: "PrimedClient", targets: ["PrimedClient"]),
   ],
   dependencies: [
@@ -35,6 +36,7 @@ let package = Package(
     .systemLibrary(name: "CDRM", pkgConfig: "libdrm"),
     .target(name: "CShims", dependencies: ["CSystemd", "CDRM"]),
     .target(name: "CBus", dependencies: ["CSystemd"]),
+    .target(name: "CBPF"),
 
     // Pure.
     room("Placement"),
@@ -44,6 +46,13 @@ let package = Package(
     room("Kernel", ["Placement", "Linux"]),
     room("DRM", ["Kernel", "Placement", "Linux", "CShims", "CDRM"]),
     room("Udev", ["DRM", "Kernel", "Placement", "Linux", "CShims", "CUdev"]),
+
+    room("Introspection", ["Kernel", "Placement", "Linux", "CBPF"]),
+    // The privileged half of Introspection: what primed-introspect is made of, and nothing else.
+    .target(
+      name: "BPFLoader", dependencies: ["CBPF"],
+      exclude: ["Program/build", "Program/dmabuf.bpf.c"],
+      resources: [.embedInCode("Program/dmabuf.bpf.o")], swiftSettings: settings),
 
     // The query's way, and a machine in a file to play it on.
     room("Engine", ["Kernel", "Placement", "Linux"]),
@@ -55,9 +64,15 @@ let package = Package(
     room("Bus", ["Kernel", "Placement", "Linux", "CBus", "CSystemd"]),
     room(
       "Broker",
-      ["Bus", "Engine", "Simulation", "DRM", "Udev", "Kernel", "Placement", "Linux", "CShims"]),
+      [
+        "Bus", "Engine", "Simulation", "DRM", "Udev", "Introspection", "Kernel", "Placement",
+        "Linux",
+        "CShims",
+      ]),
     .executableTarget(
       name: "primed", dependencies: ["Broker", "Bus", "Linux"], swiftSettings: settings),
+    .executableTarget(
+      name: "primed-introspect", dependencies: ["BPFLoader"], swiftSettings: settings),
     .executableTarget(
       name: "primectl",
       dependencies: [
@@ -68,7 +83,9 @@ let package = Package(
     tests("PlacementTests", ["Placement"]),
     // For compositors: in C, and in Swift over it.
     .target(name: "CPrimedClient", linkerSettings: [.linkedLibrary("systemd")]),
-    .target(name: "PrimedClient", dependencies: ["CPrimedClient"], swiftSettings: [.swiftLanguageMode(.v6)]),
+    .target(
+      name: "PrimedClient", dependencies: ["CPrimedClient"],
+      swiftSettings: [.swiftLanguageMode(.v6)]),
     .executableTarget(
       name: "PlaceExample", dependencies: ["PrimedClient"], path: "Tests/Examples/PlaceExample",
       swiftSettings: [.swiftLanguageMode(.v6)]),
@@ -83,6 +100,9 @@ let package = Package(
     .testTarget(
       name: "UdevTests", dependencies: ["Udev", "Kernel", "Placement", "Linux", "MockUdev"],
       swiftSettings: settings, linkerSettings: [.linkedLibrary(":libumockdev-preload.so.0")]),
-    tests("LinuxTests", ["Linux"]),
+    tests("LinuxTests", ["Linux", "CShims"]),
+    tests(
+      "IntrospectionTests",
+      ["BPFLoader", "Introspection", "Kernel", "Placement", "Linux", "CBPF", "CShims"]),
   ]
 )

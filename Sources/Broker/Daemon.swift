@@ -75,7 +75,8 @@ package final class Daemon {
       devices: machine.devices, reader: machine.reader, prober: machine.prober,
       time: machine.time, settings: settings)
     service = Service(
-      engine: engine, reader: machine.reader, loop: loop, evidence: machine.evidence)
+      engine: engine, reader: machine.reader, loop: loop, sources: { [machine] in machine.evidence }
+    )
     do throws(Errno) {
       connection = try BusConnection(options.bus, on: loop, serving: service)
     } catch {
@@ -99,6 +100,7 @@ package final class Daemon {
     do throws(Errno) { try connection.takeName() } catch { throw StartError.noName(error) }
     loop.keepWatchdogFed()
     announce()
+    machine.start(engine)
     do throws(Errno) { return try loop.run() } catch {
       throw StartError(description: "the event loop failed: \(error)")
     }
@@ -124,6 +126,7 @@ package final class Daemon {
   /// Keeps the objects on the bus in step with the registry.
   private func show() {
     engine.onDeviceChange = { [unowned self] change in apply(change) }
+    machine.onEvidenceChange = { [unowned self] in connection.propertiesChanged(["Evidence"]) }
     engine.onInvalidated = { [unowned self] generation, devices in
       connection.propertiesChanged(["Generation", "PrimaryDevice"])
       connection.placementsInvalidated(generation, devices)
@@ -135,6 +138,7 @@ package final class Daemon {
     if change.device.description.node != nil { showDevice(change) }
     // Which one is the primary device is a matter of all of them.
     for view in engine.devices { objects[view.slot]?.update(DeviceProperties(view)) }
+    machine.devicesChanged()
     if engine.noMove != toldNoMove {
       toldNoMove = engine.noMove
       connection.propertiesChanged(["NoMove"])

@@ -94,10 +94,15 @@ enum JobEnd {
   case gone
 }
 
-/// A buffer of our own in a device's dedicated memory.
+/// A buffer of our own on a device.
 final class Sacrifice: Sendable {
   let fd: OwnedFD
-  init(_ fd: consuming OwnedFD) { self.fd = fd }
+  /// What it was allocated for.
+  let memory: Memory
+  init(_ fd: consuming OwnedFD, in memory: Memory) {
+    self.fd = fd
+    self.memory = memory
+  }
 }
 
 /// Lives on the loop; its jobs run on its worker one by one, users taking turns. What waits for its turn is

@@ -16,11 +16,11 @@ final class Machine {
   let time: any TimeSource
   /// What the pair table goes by; nil: it does not say.
   let kernel: KernelVersion?
-  /// The sources of evidence that this machine has, strongest first.
-  let evidence: [String]
   /// Tells the prober which devices there are, once the engine knows.
   let lend: (QueryEngine) -> Void
   private var events: SimulatedEvents?
+  private let introspector: Introspector?
+  private let simulatesIntrospection: Bool
 
   convenience init(_ options: DaemonOptions, _ loop: EventLoop) throws(StartError) {
     if let name = options.simulate {
@@ -31,8 +31,11 @@ final class Machine {
   }
 
   private init(real loop: EventLoop) throws(StartError) {
+    let buffers = DMABufReader()
+    reader = buffers
     do throws(Errno) {
       let workers = try ProbeWorkers(loop: loop)
+      introspector = Introspector(loop: loop, reader: buffers, workers: workers)
       devices = try UdevSource(loop: loop)
       prober = workers
       lend = { engine in
@@ -46,10 +49,9 @@ final class Machine {
     } catch {
       throw StartError(description: "can't reach udev: \(error)")
     }
-    reader = DMABufReader()
     time = BootClock()
     kernel = KernelVersion(kernelRelease())
-    evidence = ["declared", "driver-record", "no-move-import", "safe-import", "passive"]
+    simulatesIntrospection = false
   }
 
   private init(simulating name: String, _ loop: EventLoop) throws(StartError) {
@@ -69,13 +71,30 @@ final class Machine {
     prober = simulated
     time = clock
     lend = { _ in }
-    evidence =
-      ["declared", "driver-record"] + (scenario.kernel.introspection ? ["introspection"] : [])
-      + ["no-move-import", "safe-import", "passive"]
+    introspector = nil
+    simulatesIntrospection = scenario.kernel.introspection
     do throws(Errno) { events = try SimulatedEvents(kernel, on: loop) } catch {
       throw StartError(description: "can't simulate events: \(error)")
     }
   }
+
+  /// The sources of evidence that this machine has now, strongest first.
+  var evidence: [String] {
+    let introspection = introspector?.isOn ?? simulatesIntrospection
+    return ["declared", "driver-record"] + (introspection ? ["introspection"] : [])
+      + ["no-move-import", "safe-import", "passive"]
+  }
+
+  /// `evidence` is another one now.
+  var onEvidenceChange: (() -> Void)? {
+    get { introspector?.onSwitch }
+    set { introspector?.onSwitch = newValue }
+  }
+
+  /// The service is up: what it can do without is fetched now.
+  func start(_ engine: QueryEngine) { introspector?.start(engine) }
+
+  func devicesChanged() { introspector?.devicesChanged() }
 
   /// A simulated driver may hang: what is left is due at its deadline.
   private static func runPending(

@@ -14,15 +14,18 @@ extension ProbeWorkers {
     let core = importsThroughCore(driver: device.driver)
     if core, coreNoMove != .unknown { return done(coreNoMove) }
     guard let (giver, trier) = choosePair(for: device, slot) else { return done(.unknown) }
-    makeSacrifice(giver) { [self] sacrifice in
+    makeSacrifice(giver, in: [.dedicated]) { [self] sacrifice in
       guard let sacrifice else { return done(.unknown) }
-      run(trier.slot, trier.device, work: trier.device, { node, device in
-        guard
-          case .used(let noMove) = node.use(
-            device, wake: false, { $0.heedsNoMove(sacrifice: sacrifice.fd) })
-        else { return .heeds(.unknown) }
-        return .heeds(noMove)
-      }) { [self] end in
+      run(
+        trier.slot, trier.device, work: trier.device,
+        { node, device in
+          guard
+            case .used(let noMove) = node.use(
+              device, wake: false, { $0.heedsNoMove(sacrifice: sacrifice.fd) })
+          else { return .heeds(.unknown) }
+          return .heeds(noMove)
+        }
+      ) { [self] end in
         guard case .done(.heeds(let noMove)) = end else { return done(.unknown) }
         if core { coreNoMove = noMove }
         done(noMove)
@@ -30,7 +33,7 @@ extension ProbeWorkers {
     }
   }
 
-  private typealias Choice = (slot: DeviceSlot, device: DeviceDescription)
+  typealias Choice = (slot: DeviceSlot, device: DeviceDescription)
 
   /// A giver with memory of its own and another device to try its buffer: the one that is asked about,
   /// or, where that is the only giver, one that imports through the same code.
@@ -38,7 +41,9 @@ extension ProbeWorkers {
     for device: DeviceDescription, _ slot: DeviceSlot
   ) -> (giver: Choice, trier: Choice)? {
     let awake = devices().filter { runtimePower(sysfsPath: $0.device.sysfsPath) != .suspended }
-    let givers = awake.filter { $0.device.dedicatedMemory > 0 && canSacrifice(driver: $0.device.driver) }
+    let givers = awake.filter {
+      $0.device.dedicatedMemory > 0 && canSacrifice(driver: $0.device.driver)
+    }
     if let giver = givers.first(where: { $0.slot != slot }) { return (giver, (slot, device)) }
     guard let giver = givers.first, importsThroughCore(driver: device.driver) else { return nil }
     let triers = awake.filter {
@@ -48,16 +53,25 @@ extension ProbeWorkers {
     return (triers.first { $0.device.role == .software } ?? triers.first).map { (giver, $0) }
   }
 
-  private func makeSacrifice(_ giver: Choice, done: @escaping (Sacrifice?) -> Void) {
-    run(giver.slot, giver.device, work: giver.device, { node, device in
-      let use = node.use(device, wake: false) { node -> Sacrifice? in
-        do throws(Errno) {
-          return Sacrifice(try node.allocate(size: 4096, in: .dedicated))
-        } catch { return nil }
+  /// In the first of these memories that the device has; nil where it sleeps, or can give none.
+  func makeSacrifice(
+    _ giver: Choice, in memories: [Memory], done: @escaping (Sacrifice?) -> Void
+  ) {
+    run(
+      giver.slot, giver.device, work: giver.device,
+      { node, device in
+        let use = node.use(device, wake: false) { node -> Sacrifice? in
+          for memory in memories {
+            if let fd = try? node.allocate(size: 4096, in: memory) {
+              return Sacrifice(fd, in: memory)
+            }
+          }
+          return nil
+        }
+        guard case .used(let made) = use else { return .sacrifice(nil) }
+        return .sacrifice(made)
       }
-      guard case .used(let made) = use else { return .sacrifice(nil) }
-      return .sacrifice(made)
-    }) { end in
+    ) { end in
       guard case .done(.sacrifice(let sacrifice)) = end else { return done(nil) }
       done(sacrifice)
     }

@@ -20,13 +20,16 @@ final class Service: BrokerService {
   private let clients: Clients
   /// Set once the bus is there.
   weak var connection: BusConnection?
-  /// The sources of evidence in use, strongest first.
-  let evidence: [String]
+  private let sources: () -> [String]
 
-  init(engine: QueryEngine, reader: any BufferReader, loop: EventLoop, evidence: [String]) {
+  /// - Parameter sources: the sources of evidence in use, strongest first.
+  init(
+    engine: QueryEngine, reader: any BufferReader, loop: EventLoop,
+    sources: @escaping () -> [String]
+  ) {
     self.engine = engine
     self.reader = reader
-    self.evidence = evidence
+    self.sources = sources
     guards = Guards(loop: loop)
     clients = Clients(loop: loop) { engine.forget(client: $0) }
     quotas = Quotas(fdLimit: Int(primed_fd_limit()))
@@ -195,6 +198,7 @@ final class Service: BrokerService {
   var generation: UInt64 { engine.generation }
   var primaryDevice: DeviceNumber { engine.primary?.description.node?.number ?? .none }
   var noMove: NoMove { engine.noMove }
+  var evidence: [String] { sources() }
 
   /// Root, and who runs primed, see all of it; others only what is held for themselves: what users ask
   /// and when is nobody else's business.

@@ -175,6 +175,22 @@ static int xe_create(int node, uint64_t size, bool vram, uint32_t *handle)
 	return r;
 }
 
+/* The project's own test driver, Tests/Guest/tgpu/tgpu_uapi.h. */
+struct tgpu_create {
+	uint64_t size;
+	uint32_t preferred, handle;
+};
+#define TGPU_CREATE DRM_IOWR(DRM_COMMAND_BASE + 0, struct tgpu_create)
+
+static int tgpu_create(int node, uint64_t size, bool vram, uint32_t *handle)
+{
+	struct tgpu_create a = { .size = size, .preferred = vram };
+	int r = drmIoctl(node, TGPU_CREATE, &a);
+
+	*handle = a.handle;
+	return r;
+}
+
 int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle)
 {
 	static const struct {
@@ -182,7 +198,7 @@ int primed_driver_create(int node, const char *driver, uint64_t size, bool vram,
 		int (*create)(int, uint64_t, bool, uint32_t *);
 	} table[] = {
 		{ "amdgpu", amdgpu_create }, { "radeon", radeon_create }, { "nouveau", nouveau_create },
-		{ "i915", i915_create }, { "xe", xe_create },
+		{ "i915", i915_create }, { "xe", xe_create }, { "tgpu", tgpu_create },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)

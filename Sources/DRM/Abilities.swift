@@ -38,7 +38,7 @@ extension DeviceNode {
   }
 
   /// A page of system memory of no device.
-  private static func systemBuffer() throws(Errno) -> OwnedFD {
+  package static func systemBuffer() throws(Errno) -> OwnedFD {
     OwnedFD(try Errno.check(primed_udmabuf_create(4096)))
   }
 }
@@ -56,5 +56,5 @@ package func importsThroughCore(driver: String) -> Bool {
 
 /// Drivers on whose render node `DeviceNode.allocate` can make a buffer in dedicated memory.
 package func canSacrifice(driver: String) -> Bool {
-  ["amdgpu", "radeon", "nouveau", "i915", "xe"].contains(driver)
+  ["amdgpu", "radeon", "nouveau", "i915", "xe", "tgpu"].contains(driver)
 }

@@ -12,6 +12,9 @@ package final class DMABufReader: BufferReader {
   /// exporter: only a dma-buf prints `exp_name`, and nobody can forge an st_dev.
   private var fileSystem: dev_t?
 
+  /// Kernel introspection, where there is some; borrows the fd.
+  package var introspector: ((Int32, BufferIdentity) -> Introspection?)?
+
   package init() {}
 
   package func identity(of fd: Int32) -> BufferIdentity? {
@@ -38,7 +41,10 @@ package final class DMABufReader: BufferReader {
     return BufferLabel(exporter: name, size: info.size)
   }
 
-  package func introspect(_ fd: Int32) -> Introspection? { nil }
+  package func introspect(_ fd: Int32) -> Introspection? {
+    guard let introspector, let identity = identity(of: fd) else { return nil }
+    return introspector(fd, identity)
+  }
 
   /// An O_PATH fd names a file without giving access to it: no driver takes it for a DMA-BUF.
   private static func isOpenedAsPath(_ fd: Int32) -> Bool { primed_is_path_only(fd) }

@@ -67,6 +67,13 @@ final class PendingLook {
     evidence.scrub(slot)
   }
 
+  /// What introspection said, now and in earlier looks, no longer counts.
+  func forgetIntrospection() {
+    look.introspection = nil
+    evidence = ExporterEvidence(anyOf: keeper.table)
+    intentionKnown = false
+  }
+
   private func nextRound() { keeper.assess(scope) { self.ask() } }
 
   private func ask() {

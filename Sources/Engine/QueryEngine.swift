@@ -365,6 +365,15 @@ package final class QueryEngine {
     }
   }
 
+  /// The sources of evidence are others than before: every buffer is to be looked at anew.
+  package func forgetBuffers() {
+    cache = BufferCache(limit: settings.cachedBuffers)
+    siblings = Siblings(limit: settings.siblingGroups)
+    for look in looks.values { look.forgetIntrospection() }
+    generation += 1
+    onInvalidated?(generation, devices.compactMap { $0.description.node?.number })
+  }
+
   /// What was learnt of the device in this slot is not true of the next one.
   private func scrub(_ slot: DeviceSlot) {
     cache.updateAll { $0.scrub(slot) }

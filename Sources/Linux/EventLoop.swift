@@ -28,7 +28,8 @@ package final class EventLoop {
   package func keepWatchdogFed() { sd_event_set_watchdog(raw, 1) }
 
   /// Calls `handler` whenever `fd` is readable, until the returned source goes. Borrows `fd`.
-  package func onReadable(_ fd: Int32, _ handler: @escaping () -> Void) throws(Errno) -> EventSource {
+  package func onReadable(_ fd: Int32, _ handler: @escaping () -> Void) throws(Errno) -> EventSource
+  {
     let box = EventSource(handler)
     try Errno.checkNegative(
       sd_event_add_io(
@@ -38,7 +39,8 @@ package final class EventLoop {
   }
 
   /// Calls `handler` once after `delay` milliseconds, unless the returned source goes before.
-  package func after(_ delay: UInt64, _ handler: @escaping () -> Void) throws(Errno) -> EventSource {
+  package func after(_ delay: UInt64, _ handler: @escaping () -> Void) throws(Errno) -> EventSource
+  {
     let box = EventSource(handler)
     try Errno.checkNegative(
       sd_event_add_time_relative(
@@ -62,7 +64,9 @@ package final class EventLoop {
   }
 
   /// Calls `handler` for a signal, which is blocked here: call before any thread starts.
-  package func onSignal(_ signal: Int32, _ handler: @escaping () -> Void) throws(Errno) -> EventSource {
+  package func onSignal(_ signal: Int32, _ handler: @escaping () -> Void) throws(Errno)
+    -> EventSource
+  {
     primed_block_signal(signal)
     let box = EventSource(handler)
     try Errno.checkNegative(
@@ -83,10 +87,14 @@ package final class EventSource {
 
   fileprivate var unretained: UnsafeMutableRawPointer { Unmanaged.passUnretained(self).toOpaque() }
 
-  /// The handler may drop the last reference to its own source: held until it returns.
+  /// The handler may drop the last reference to its own source. That ends it at once: an fd that is
+  /// closed in the handler may be another's when it returns, and epoll would be told to forget that
+  /// one. So it is the handler that is held here, and not the source.
   fileprivate static func fire(_ userdata: UnsafeMutableRawPointer?) -> Int32 {
-    let source = Unmanaged<EventSource>.fromOpaque(userdata!).takeUnretainedValue()
-    withExtendedLifetime(source) { source.handler() }
+    let handler = Unmanaged<EventSource>.fromOpaque(userdata!)._withUnsafeGuaranteedRef {
+      $0.handler
+    }
+    handler()
     return 0
   }
 }

@@ -22,7 +22,7 @@ import time
 import vm
 
 GROUP_TIMEOUT = 1200   # seconds; a busy machine takes several times as long as an idle one
-PROGRAMS = ("primed", "primectl")
+PROGRAMS = ("primed", "primectl", "primed-introspect")
 
 
 def pack(directory, project, binaries):
@@ -32,6 +32,8 @@ def pack(directory, project, binaries):
     for name in ("README.md", "LICENSE"):
         shutil.copy(project / name, directory)
     shutil.copytree(project / "Tests/Guest/tests", directory / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    # What the tests' own programs in C share with it.
+    shutil.copytree(project / "Sources/CBPF/include", directory / "include")
     (directory / "bin").mkdir()
     for name in PROGRAMS:
         if (binaries / name).exists():   # a missing one fails the tests, by name

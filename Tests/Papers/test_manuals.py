@@ -29,7 +29,7 @@ def options(arguments):
 class Pages(unittest.TestCase):
     def test_there_are_all_of_them(self):
         self.assertEqual(OURS, {("primed", "8"), ("primectl", "1"), ("org.primed.Broker1", "5"),
-                                ("primed-scenario", "5")})
+                                ("primed-scenario", "5"), ("primed-introspect", "8")})
 
     def test_made_from_the_interface(self):
         output(PROJECT / "systemd/man/generate", "--check")

@@ -55,7 +55,7 @@ int primed_heap_create(const char *heap, uint64_t size);
 int primed_dumb_create(int node, uint32_t width, uint32_t height, uint32_t *handle);
 
 /* GEM handle of a buffer in dedicated (`vram`) or system memory, by the driver's own interface.
- * `driver` must be one of amdgpu, radeon, nouveau, i915, xe; -1 and ENOSYS for others. */
+ * `driver` must be one of amdgpu, radeon, nouveau, i915, xe, tgpu; -1 and ENOSYS for others. */
 int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle);
 
 enum primed_record { PRIMED_RECORD_NONE, PRIMED_RECORD_DEDICATED, PRIMED_RECORD_SYSTEM };

@@ -51,8 +51,22 @@ class Signals:
             if not expired:
                 GLib.source_remove(timer)
 
+    def until(self, holds, seconds=60):
+        """Asks whether it holds now, and again at each occurrence."""
+        while True:
+            known = len(self.seen)
+            if holds():
+                return
+            self.wait(lambda *_: len(self.seen) > known, seconds)
+
     def close(self):
         self.match.remove()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Broker:
@@ -149,9 +163,20 @@ def command(*words):
     return done.stdout
 
 
+INTROSPECTION = "primed-introspect.socket"
+
+
 def install():
     """As a user installs it."""
     command("/parcel/systemd/install", "--bin", "/parcel/bin")
+
+
+def install_without_introspection():
+    """For the groups that are about the other sources of evidence: the kernel tells nothing by BPF."""
+    install()
+    command("systemctl", "stop", INTROSPECTION)
+    command("systemctl", "mask", "--runtime", INTROSPECTION)
+    restart()
 
 
 def start():

@@ -1,0 +1,272 @@
+"""The daemon with kernel introspection: what its answers are by it, and that it does without whenever it must."""
+import contextlib
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+import broker
+import gpus
+import introspection
+import kernel
+from broker import IN_PLACE, INTENT, NATIVE
+from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
+
+UNIT = "primed.service"
+LOADER = "primed-introspect@.service"
+SOURCES = ["declared", "driver-record", "introspection", "no-move-import", "safe-import", "passive"]
+WITHOUT = [source for source in SOURCES if source != "introspection"]
+
+
+def setUpModule():
+    subprocess.run(["load-drivers"], check=True)
+    gpus.tgpu_parameter("mode", "ignored")
+    broker.install()
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        broker.command("systemctl", "start", broker.INTROSPECTION)
+        self.start()
+
+    def start(self):
+        broker.restart()
+        self.broker = broker.Broker()
+        self.addCleanup(self.broker.close)
+
+    def sources(self):
+        return [str(source) for source in self.broker.property("Evidence")]
+
+    def believed(self, *makers):
+        """Waits until the service tells the memory of buffers such as these: it has checked their drivers."""
+        for make in makers or (lambda: gpus.tgpu(TGPU_VRAM), lambda: gpus.radeon(RADEON_VRAM)):
+            with make() as buffer, self.broker.signals("PlacementsInvalidated") as changes:
+                changes.until(lambda: self.place(buffer).details["home-memory"] != "unknown")
+
+    def place(self, buffer, **hints):
+        """Asks, and has the kernel say that nothing moved and nothing is attached."""
+        moved = kernel.moves()[1]
+        answer = self.broker.explain(buffer, fresh=True, **hints)
+        self.assertEqual(kernel.moves()[1], moved)
+        return answer
+
+    def log(self):
+        broker.command("journalctl", "--sync")
+        return broker.command("journalctl", "-q", "-o", "cat", f"_PID={broker.pid()}")
+
+    def drop_in(self, unit, text):
+        directory = pathlib.Path("/run/systemd/system", f"{unit}.d")
+        directory.mkdir(exist_ok=True)
+        (directory / "test.conf").write_text(text)
+        self.addCleanup(broker.command, "systemctl", "daemon-reload")
+        self.addCleanup((directory / "test.conf").unlink, missing_ok=True)
+        broker.command("systemctl", "daemon-reload")
+
+    def wait_for(self, sources):
+        with self.broker.signals("PropertiesChanged", broker.PROPERTIES) as changes:
+            changes.until(lambda: self.sources() == sources)
+
+    def wait_for_line(self, text):
+        kernel.until(lambda: text in self.log(), f"the log says {text}", 60)
+
+
+class Answers(Case):
+    """On a kernel that ignores NO_MOVE."""
+
+    def setUp(self):
+        super().setUp()
+        self.wait_for(SOURCES)
+        self.believed()
+        self.primary = gpus.gpu("virtio_gpu", 1)
+
+    def expect(self, buffer, device, access, home, memory, confidence):
+        answer = self.place(buffer, primary_device=self.primary.number)
+        context = buffer.name, answer.details
+        self.assertEqual((answer.device, answer.access), (device.number, access), context)
+        self.assertEqual(answer.details.get("home"), home and home.number, context)
+        self.assertEqual(answer.details["home-memory"], memory, context)
+        self.assertEqual(answer.confidence, confidence, context)
+        self.assertIn("kernel introspection", " ".join(answer.details["evidence"]), context)
+        return answer
+
+    def test_dedicated_memory(self):
+        for make in (lambda: gpus.tgpu(TGPU_VRAM, 0), lambda: gpus.tgpu(TGPU_VRAM, 1),
+                     lambda: gpus.radeon(RADEON_VRAM)):
+            with make() as buffer:
+                before = kernel.moves()
+                self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "dedicated", INTENT)
+                self.assertEqual(kernel.moves(), before)
+
+    def test_evicted(self):
+        for index in (0, 1):
+            with gpus.tgpu(TGPU_VRAM, index) as buffer:
+                gpus.evict(buffer)
+                answer = self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "dedicated", INTENT)
+                self.assertEqual(answer.details["residency"], "system")
+
+    def test_radeon_evicted_under_pressure(self):
+        with contextlib.ExitStack() as stack:
+            buffer = stack.enter_context(gpus.radeon(RADEON_VRAM, 1 << 20))
+            for _ in range(20):
+                stack.enter_context(gpus.radeon(RADEON_VRAM, 1 << 20))
+            before = kernel.moves()
+            answer = self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "dedicated", INTENT)
+            self.assertEqual(answer.details["residency"], "system")
+            self.assertEqual(kernel.moves(), before)
+
+    def test_system_memory_of_a_device_that_has_both(self):
+        for make in (lambda: gpus.radeon(RADEON_GTT), lambda: gpus.tgpu(TGPU_SYSTEM, 1)):
+            with make() as buffer:
+                self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "system", INTENT)
+
+    def test_of_no_device(self):
+        for make in gpus.of_no_device():
+            with make() as buffer:
+                answer = self.place(buffer, primary_device=gpus.gpu("tgpu").number)
+                self.assertEqual((answer.device, answer.access), (gpus.gpu("tgpu").number, IN_PLACE), answer.details)
+                self.assertNotIn("home", answer.details)
+
+    def test_system_only_drivers(self):
+        """Known to be of vgem alone, the buffer may be tried everywhere: nothing can move it."""
+        with gpus.dumb(gpus.gpu("vgem")) as buffer:
+            answer = self.place(buffer, primary_device=gpus.gpu("tgpu").number)
+            self.assertEqual((answer.device, answer.access), (gpus.gpu("tgpu").number, IN_PLACE), answer.details)
+            self.assertEqual(answer.details["home"], gpus.gpu("vgem").number)
+
+    def test_unplugged_exporter(self):
+        gpus.tgpu_parameter("add", 9)
+        subprocess.run(["udevadm", "settle"], check=True)
+        index = next(i for i, gpu in enumerate(gpus.gpus("tgpu")) if gpu.sysfs.name == "tgpu.9")
+        with gpus.tgpu(TGPU_VRAM, index) as buffer:
+            gone = buffer.exporter.number
+            gpus.tgpu_parameter("remove", 9)
+            subprocess.run(["udevadm", "settle"], check=True)
+            answer = self.place(buffer, primary_device=self.primary.number)
+            self.assertNotEqual(answer.device, gone)
+            self.assertNotIn("home", answer.details)
+            # Another device takes its numbers: it has not exported the buffer.
+            gpus.tgpu_parameter("add", 8)
+            subprocess.run(["udevadm", "settle"], check=True)
+            self.addCleanup(gpus.tgpu_parameter, "remove", 8)
+            answer = self.place(buffer, primary_device=self.primary.number)
+            self.assertNotIn("home", answer.details)
+
+    def test_a_driver_that_is_loaded_later(self):
+        """Without a layout of it, the exporter; with one, all."""
+        # vkms needs none: what comes here is tgpu, unloaded for it.
+        gpus.tgpu_parameter("remove", 0)
+        gpus.tgpu_parameter("remove", 1)
+        broker.command("udevadm", "settle")
+        broker.command("rmmod", "tgpu")
+        self.start()
+        self.wait_for(SOURCES)
+        self.assertNotIn("tgpu", self.log())
+        subprocess.run(["load-drivers", "tgpu"], check=True)
+        gpus.tgpu_parameter("mode", "ignored")
+        self.believed(lambda: gpus.tgpu(TGPU_VRAM))
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "dedicated", INTENT)
+
+
+class Lacking(Case):
+    """Whatever is wrong with it, the rest works and the log says it in one line."""
+
+    def check_without(self, line):
+        self.wait_for_line("introspection is off")
+        lines = [text for text in self.log().splitlines() if "introspection is" in text]
+        self.assertEqual(len(lines), 1, lines)
+        self.assertRegex(lines[0], line)
+        self.assertEqual(self.sources(), WITHOUT)
+        with gpus.udmabuf() as buffer:
+            self.assertEqual(self.place(buffer, primary_device=gpus.gpu("tgpu").number).access, IN_PLACE)
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            self.assertEqual(self.place(buffer).details["home-memory"], "unknown")
+
+
+class Without(Lacking):
+    def test_not_there(self):
+        broker.command("systemctl", "stop", broker.INTROSPECTION)
+        broker.command("systemctl", "mask", "--runtime", broker.INTROSPECTION)
+        self.addCleanup(broker.command, "systemctl", "unmask", "--runtime", broker.INTROSPECTION)
+        self.start()
+        self.check_without("No such file or directory")
+
+    def test_one_capability_missing(self):
+        for held, missing in (("CAP_BPF", "CAP_PERFMON"), ("CAP_PERFMON", "CAP_BPF")):
+            with self.subTest(missing=missing):
+                self.drop_in(LOADER, f"[Service]\nAmbientCapabilities=\nAmbientCapabilities={held}\n"
+                                     f"CapabilityBoundingSet=\nCapabilityBoundingSet={held}\n")
+                self.start()
+                self.check_without(f"without {missing}")
+
+    def test_killed(self):
+        self.drop_in(LOADER, "[Service]\nExecStart=\nExecStart=/bin/sh -c 'kill -KILL $$$$'\n")
+        self.start()
+        self.check_without("without a word")
+
+    def test_not_to_be_run(self):
+        """The daemon's own sandbox without bpf(2)."""
+        self.drop_in(UNIT, "[Service]\nSystemCallFilter=~bpf\n")
+        self.start()
+        self.check_without("can't be run: Operation not permitted")
+
+    def test_a_layout_that_lies(self):
+        """Switched on, and off again once a buffer of primed's own is told wrongly."""
+        data = pathlib.Path("/sys/kernel/btf/tgpu").read_bytes()
+        # The daemon's sandbox sees no /tmp of others: /run is everyone's.
+        with tempfile.TemporaryDirectory(dir="/run") as directory:
+            os.chmod(directory, 0o755)
+            introspection.types(directory, tgpu=introspection.moved_member(data, "tgpu_bo", "preferred", 64))
+            self.drop_in(LOADER, f"[Service]\nExecStart=\nExecStart={introspection.LOADER} --btf {directory}\n")
+            self.start()
+            self.wait_for_line("introspection is off, since it lies about a buffer of our own on /dev/dri/render")
+            self.assertEqual(self.sources(), WITHOUT)
+            with gpus.tgpu(TGPU_VRAM) as buffer:
+                self.assertEqual(self.place(buffer).details["home-memory"], "unknown")
+        # For good, whatever comes.
+        gpus.tgpu_parameter("add", 9)
+        self.addCleanup(gpus.tgpu_parameter, "remove", 9)
+        subprocess.run(["udevadm", "settle"], check=True)
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            self.place(buffer)
+        self.assertEqual(self.sources(), WITHOUT)
+
+
+class Sandbox(unittest.TestCase):
+    EXPOSURE = 13   # tenths, of both units
+
+    def test_exposure(self):
+        for unit in (UNIT, "primed-introspect@x.service"):
+            broker.command("systemd-analyze", "security", "--no-pager", f"--threshold={self.EXPOSURE}", unit)
+
+    def test_nobody_stays_behind(self):
+        """The loader has ended, and only the program is left."""
+        broker.restart()
+        client = broker.Broker()
+        with client.signals("PropertiesChanged", broker.PROPERTIES) as changes:
+            changes.until(lambda: "introspection" in client.property("Evidence"))
+        kernel.until(lambda: subprocess.run(["pgrep", "-x", "primed-introspe"]).returncode == 1, "it ended")
+        self.assertIn("anon_inode:bpf-prog", kernel.descriptors(broker.pid()))
+        self.assertEqual([name for name in kernel.descriptors(broker.pid()) if "bpf-map" in name], [])
+
+
+class WithoutInLockdown(Lacking):
+    """Last of all by its name: a lockdown ends with the machine."""
+
+    def test_lockdown(self):
+        """Integrity lets it be; confidentiality refuses to load, and what was loaded goes on."""
+        self.wait_for(SOURCES)
+        self.lock_down("integrity")
+        self.start()
+        self.wait_for(SOURCES)
+        self.believed()
+        self.lock_down("confidentiality")
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            self.assertEqual(self.place(buffer).details["home-memory"], "dedicated")
+        self.start()
+        self.check_without(r"locked down \(confidentiality\)")
+
+    @staticmethod
+    def lock_down(level):
+        pathlib.Path("/sys/kernel/security/lockdown").write_text(level)

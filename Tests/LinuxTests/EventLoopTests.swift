@@ -1,0 +1,46 @@
+import CShims
+import Glibc
+import Testing
+
+@testable import Linux
+
+@Suite struct EventLoopTests {
+  private final class Watched {
+    let end: OwnedFD
+    var source: EventSource?
+    init(_ end: consuming OwnedFD) { self.end = end }
+  }
+
+  /// Readable at once.
+  private static func counter() -> OwnedFD {
+    let fd = primed_eventfd(false)
+    var one: UInt64 = 1
+    _ = write(fd, &one, 8)
+    return OwnedFD(fd)
+  }
+
+  /// A handler that lets go of its source and its fd, and gets an fd of the same number to watch:
+  /// it is watched.
+  @Test func anFDThatIsUsedAgainAtOnceIsWatched() throws {
+    let loop = try EventLoop()
+    var first: Watched? = Watched(Self.counter())
+    var second: Watched?
+    var heard = false
+    first!.source = try loop.onReadable(first!.end.rawValue) {
+      let number = first!.end.rawValue
+      first = nil
+      second = Watched(OwnedFD(dup2(primed_eventfd(false), number)))
+      var one: UInt64 = 1
+      _ = write(number, &one, 8)
+      second!.source = try? loop.onReadable(number) {
+        heard = true
+        loop.exit(0)
+      }
+    }
+    // Where it is not heard.
+    let patience = try loop.after(5_000) { loop.exit(1) }
+    _ = try loop.run()
+    #expect(heard)
+    withExtendedLifetime((patience, second)) {}
+  }
+}
