@@ -24,7 +24,7 @@ ROUNDS, QUESTIONS = 1, 60
 
 def setUpModule():
     subprocess.run(["load-drivers", "tgpu", "vgem"], check=True)
-    broker.install()
+    broker.install_without_introspection()
     pathlib.Path("/parcel").chmod(0o755)   # others read the tests, too
     DROP_IN.parent.mkdir(exist_ok=True)
     DROP_IN.write_text(f"[Service]\nExecStart=\nExecStart=/usr/local/bin/primed --cache {CACHE}\n")
