@@ -14,7 +14,7 @@ struct PairsCommand: ParsableCommand {
       holds; the rows of the file go before the built-in ones. primed reads them when it starts and \
       when it is reloaded. Exits with 1 if a line of the file can't be read.
 
-      EXAMPLES:
+      Examples:
         primectl pairs
         primectl pairs mine && sudo install -Dm644 mine /etc/primed/pairs
         sudo systemctl reload primed
