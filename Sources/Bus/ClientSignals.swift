@@ -68,7 +68,8 @@ extension Message {
       return .invalidated(generation: try readUInt64(), devices: try readNumbers())
     case Names.Signal.deviceReleasing: return .releasing(DeviceNumber(try readUInt64()))
     case "InterfacesAdded":
-      return .added(path: try readObjectPath(), properties: try readInterfaces()[Names.device] ?? [:])
+      return .added(
+        path: try readObjectPath(), properties: try readInterfaces()[Names.device] ?? [:])
     case "InterfacesRemoved": return .removed(path: try readObjectPath())
     case "PropertiesChanged":
       try skip("s")

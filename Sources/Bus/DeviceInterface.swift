@@ -44,7 +44,9 @@ package final class DeviceObject {
     let old = properties
     properties = new
     var changed: [String] = []
-    if old.description.render != new.description.render { changed += ["RenderNode", "RenderDevice"] }
+    if old.description.render != new.description.render {
+      changed += ["RenderNode", "RenderDevice"]
+    }
     if old.description.primary != new.description.primary {
       changed += ["PrimaryNode", "PrimaryDevice"]
     }

@@ -181,7 +181,8 @@ extension Message {
       case Names.Hint.wake, Names.Hint.fresh, Names.Hint.explain: "b"
       default: "t"
       }
-    return "hint \(key) must have the type \(wanted), not \(type.map { String(cString: $0) } ?? "none")"
+    return
+      "hint \(key) must have the type \(wanted), not \(type.map { String(cString: $0) } ?? "none")"
   }
 }
 

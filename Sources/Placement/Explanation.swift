@@ -168,7 +168,8 @@ extension ExporterSource {
 extension Access {
   fileprivate var words: String {
     switch self {
-    case .unknown: "not asked: that could have moved the buffer, woken the device or taken it from a compositor"
+    case .unknown:
+      "not asked: that could have moved the buffer, woken the device or taken it from a compositor"
     case .native: "exported it"
     case .inPlace: "uses it where it lies"
     case .mayMove: "an import could move it"

@@ -61,7 +61,8 @@ package final class UdevSource: DeviceSource {
   }
 
   package func find(_ number: DeviceNumber) -> DeviceDescription? {
-    guard let raw = udev_device_new_from_devnum(udev, CChar(UInt8(ascii: "c")), dev_t(number.rawValue))
+    guard
+      let raw = udev_device_new_from_devnum(udev, CChar(UInt8(ascii: "c")), dev_t(number.rawValue))
     else { return nil }
     defer { udev_device_unref(raw) }
     let node = UdevDevice(raw)

@@ -33,7 +33,12 @@ struct DevicesCommand: ParsableCommand {
       return print("No DRM device. primed shows one as soon as its driver is there.")
     }
     printTable(
-      [["", "NODE", "DRIVER", "DEVICE", "ROLE", "MEMORY", "POWER", "NO_MOVE", "STATE", "CONNECTORS"]]
+      [
+        [
+          "", "NODE", "DRIVER", "DEVICE", "ROLE", "MEMORY", "POWER", "NO_MOVE", "STATE",
+          "CONNECTORS",
+        ]
+      ]
         + devices.map(row))
   }
 

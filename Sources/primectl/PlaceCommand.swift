@@ -61,7 +61,8 @@ struct PlaceCommand: ParsableCommand {
       throw ValidationError("--memory is vram or system, and goes with --device")
     }
     if let fd = fd.first(where: { fcntl($0, F_GETFD) < 0 }) {
-      throw ValidationError("--fd \(fd) is not open; have the shell open it: primectl place --fd 3 3<&0")
+      throw ValidationError(
+        "--fd \(fd) is not open; have the shell open it: primectl place --fd 3 3<&0")
     }
     for word in buffer { _ = try planeOfBuffer(word) }
     // Which devices there are, only primed knows.
@@ -74,7 +75,8 @@ struct PlaceCommand: ParsableCommand {
     var hints = try parseHints { try client.device(named: $0).number }
     hints[Names.Hint.explain] = .bool(true)
     let reply = try withExtendedLifetime(made) {
-      do { return try client.place(made.map { $0.fd.rawValue } + fd, hints) } catch let error as CallError
+      do { return try client.place(made.map { $0.fd.rawValue } + fd, hints) } catch let error
+        as CallError
         where !buffer.isEmpty && error.name == BusError.notDmaBuf(plane: 0).name
       {
         throw CleanExit.failure(
@@ -123,7 +125,8 @@ struct PlaceCommand: ParsableCommand {
   /// By the driver's own interface where it is known, else as a dumb buffer of the card node.
   private func allocate(on info: DeviceInfo) throws -> OwnedFD {
     var description = DeviceDescription(
-      stableID: info.text("StableId"), sysfsPath: info.text("SysfsPath"), driver: info.text("Driver"))
+      stableID: info.text("StableId"), sysfsPath: info.text("SysfsPath"),
+      driver: info.text("Driver"))
     let ownInterface = canSacrifice(driver: description.driver)
     if ownInterface {
       description.render = Node(path: info.node, number: info.number)
@@ -177,7 +180,8 @@ struct PlaceCommand: ParsableCommand {
       guard let flag = Bool(word) else { throw ValidationError("--hint \(key): true or false") }
       return .bool(flag)
     default:
-      throw ValidationError("--hint \(key): no such hint; one of \(Self.hintKeys.joined(separator: ", "))")
+      throw ValidationError(
+        "--hint \(key): no such hint; one of \(Self.hintKeys.joined(separator: ", "))")
     }
   }
 

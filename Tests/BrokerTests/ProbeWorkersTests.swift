@@ -35,7 +35,7 @@ import Testing
         loop.exit(0)
       }
     }
-    loop.soon(after: 4 * probeDeadline) { [loop] in loop.exit(1) }   // never, unless it is lost
+    loop.soon(after: 4 * probeDeadline) { [loop] in loop.exit(1) }  // never, unless it is lost
     #expect(try loop.run() == 0)
     #expect(ends == ["released", "done"])
   }

@@ -128,7 +128,8 @@ final class FakeMachine: DeviceSource, BufferReader, Prober, TimeSource {
     let exporter = buffer.exporter.flatMap { known[$0] }
     return Introspection(
       card: exporter?.primary?.number ?? .none, render: exporter?.render?.number ?? .none,
-      registered: descriptions.contains { $0.stableID == buffer.exporter }, residency: buffer.residency, preferred: buffer.home)
+      registered: descriptions.contains { $0.stableID == buffer.exporter },
+      residency: buffer.residency, preferred: buffer.home)
   }
 
   // MARK: Prober

@@ -37,7 +37,8 @@ import Testing
       machine.records = Bool.random(using: &random)
       drivers = Bool.random(using: &random) ? FirstLawTests.drivers : FirstLawTests.late
       var settings = EngineSettings()
-      settings.kernel = [KernelVersion(6, 12), KernelVersion(6, 1), nil].randomElement(using: &random)!
+      settings.kernel = [KernelVersion(6, 12), KernelVersion(6, 1), nil].randomElement(
+        using: &random)!
       engine = QueryEngine(
         devices: machine, reader: machine, prober: machine, time: machine, settings: settings)
       for device in 0..<Int.random(in: 1...4, using: &random) { plug(device) }
@@ -54,7 +55,9 @@ import Testing
 
     mutating func allocate() {
       inodes += 1
-      guard let device = plugged.sorted().randomElement(using: &random) else { return allocateOfNoDevice() }
+      guard let device = plugged.sorted().randomElement(using: &random) else {
+        return allocateOfNoDevice()
+      }
       let name = driver(device)
       let movable = ["i915", "amdgpu", "nouveau", "xe"].contains(name)
       let home: Memory = movable && Bool.random(using: &random) ? .dedicated : .system

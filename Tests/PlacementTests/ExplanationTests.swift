@@ -87,7 +87,8 @@ import Testing
     let text = explain(own, laptop.facts(laptop.look(name: .named("i915"))))
     #expect(text.evidence.contains("plane 0: belongs in dedicated memory"))
     #expect(
-      text.evidence.contains("plane 1: exporter, by its name in fdinfo: i915 (/dev/dri/renderD128)"))
+      text.evidence.contains("plane 1: exporter, by its name in fdinfo: i915 (/dev/dri/renderD128)")
+    )
     #expect(text.home == nil)
   }
 

@@ -64,7 +64,9 @@ import Testing
     #expect(machine.facts(machine.look()).exporters.candidates.certain == nil)
     #expect(!machine.table.ready.contains(machine["npu"]))
     let facts = machine.facts(machine.look())
-    let lines = Explainer.explain([facts], Asker(Hints(), among: machine.table), among: machine.table).devices
+    let lines = Explainer.explain(
+      [facts], Asker(Hints(), among: machine.table), among: machine.table
+    ).devices
     #expect(lines.count == 2)
   }
 

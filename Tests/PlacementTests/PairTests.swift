@@ -105,7 +105,9 @@ import Testing
     #expect(errors.isEmpty)
     let table = PairTable(own: rows)
     #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.amdgpu))?.use == .works)
-    #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.amdgpu))?.source == "own, line 1: mine works")
+    #expect(
+      table.row(exporter: DriverID(.nvidia), importer: DriverID(.amdgpu))?.source
+        == "own, line 1: mine works")
     #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.i915))?.use == .hangs)
   }
 

@@ -30,7 +30,8 @@ import Testing
     var evidence = ExporterEvidence(anyOf: machine.table)
     machine.look(name: name, introspection: introspection).narrow(&evidence, among: machine.table)
     return ProbePlan(
-      exporters: machine.table.exporters(forImportsBy: evidence), among: machine.table, asked: machine.set(asked),
+      exporters: machine.table.exporters(forImportsBy: evidence), among: machine.table,
+      asked: machine.set(asked),
       intentionKnown: intentionKnown, ProbeScope(wake: wake, cards: machine.set(cards)))
   }
 
