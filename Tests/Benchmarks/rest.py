@@ -85,8 +85,15 @@ def asleep(pid, goals):
     goals.check("idle: timers that will wake it, the watchdog aside", armed_timers(pid), 0)
 
 
+# FLOOR.md's bound, 5 ms, is that many round trips of a Ping on the machine that it was set on (75 us).
+PINGS_A_UEVENT = 66
+
+
 def uevents(goals):
-    """In the guest, on a real kernel with a real udevd; both ends of what is timed are there."""
+    """In the guest, on a real kernel with a real udevd; both ends of what is timed are there. The guest is an
+    emulated machine, some 30 times as slow: so a Ping there is the measure."""
     done = subprocess.run([PROJECT / "Tests/Guest/run", "--", "python3 -B /parcel/tests/bench_uevents.py"],
                           stdout=subprocess.PIPE, text=True, check=True)
-    goals.check("udevd's word of a device to primed's, p50, in the guest", float(done.stdout.split()[-1]), 5, " ms")
+    uevent, ping = map(float, done.stdout.split()[-2:])
+    print(f"     udevd's word of a device to primed's, in the guest: {uevent:.1f} ms; a Ping there {ping:.2f} ms")
+    goals.check("udevd's word of a device to primed's / Peer.Ping, p50, in the guest", uevent / ping, PINGS_A_UEVENT)

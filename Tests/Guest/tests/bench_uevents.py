@@ -1,5 +1,5 @@
-"""How long after udevd has told of a new device primed tells of it on the bus: prints the median, in ms. Run by
-Tests/Benchmarks/run."""
+"""How long after udevd has told of a new device primed tells of it on the bus, and how long a Ping takes: prints
+both medians, in ms. Run by Tests/Benchmarks/run."""
 import os
 import socket
 import statistics
@@ -41,6 +41,12 @@ class Watch:
         self.heard.wait()
         return told - self.first
 
+    def ping(self):
+        """Seconds of a round trip to primed."""
+        began = time.monotonic()
+        self.client._call("org.freedesktop.DBus.Peer", "Ping", "")
+        return time.monotonic() - began
+
     def remove(self, number):
         removed = self.client.signals("InterfacesRemoved", broker.OBJECT_MANAGER)
         gpus.tgpu_parameter("remove", number)
@@ -51,9 +57,10 @@ class Watch:
 broker.install_without_introspection()
 subprocess.run(["load-drivers", "tgpu"], check=True)
 watch = Watch()
-times = []
+uevents, pings = [], []
 for _ in range(ROUNDS):
-    times.append(watch.add(9))
+    uevents.append(watch.add(9))
     watch.remove(9)
-print(f"{statistics.median(times) * 1000:.3f}", flush=True)
+    pings.append(watch.ping())
+print(*(f"{statistics.median(times) * 1000:.3f}" for times in (uevents, pings)), flush=True)
 os._exit(0)
