@@ -1,9 +1,10 @@
 """The client library and the examples, against a running primed."""
 import os
 import subprocess
+import threading
 
 import harness
-from harness import DGPU, IGPU, MAY_MOVE, NATIVE, PROJECT, BusTest
+from harness import DGPU, IGPU, MAY_MOVE, NATIVE, PROJECT, BusTest, laptop
 
 LIBRARY = PROJECT / "Sources/CPrimedClient"
 EXAMPLES = PROJECT / "Tests/Examples"
@@ -11,6 +12,7 @@ EXAMPLES = PROJECT / "Tests/Examples"
 
 class Examples(BusTest):
     leaves_daemon_running = False
+    scenario = laptop(steps=[{"unplug": "dgpu"}])
 
     def run_example(self, *command):
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60,
@@ -66,6 +68,20 @@ class Examples(BusTest):
         self.assertEqual(lines, [
             f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached",
             f"terminal {IGPU} {NATIVE} asked", f"terminal {IGPU} {NATIVE} cached"])
+
+    def test_swift_hears_of_changes(self):
+        program = harness.primed.parent / "PlaceExample"
+        with subprocess.Popen([program, self.bus.address, str(IGPU), "--follow", "game"], text=True,
+                              stdout=subprocess.PIPE) as process:
+            timer = threading.Timer(60, process.kill)
+            timer.start()
+            self.assertEqual([process.stdout.readline().split()[1] for _ in range(2)], [str(DGPU)] * 2)
+            self.assertEqual(process.stdout.readline(), "following\n")
+            self.daemon.happen("unplug dgpu")
+            last = process.stdout.read().splitlines()[-1]
+            timer.cancel()
+        self.assertEqual(process.returncode, 0)
+        self.assertEqual(last.split()[:2], ["game", str(IGPU)])
 
     def test_swift_without_primed(self):
         self.daemon.stop()

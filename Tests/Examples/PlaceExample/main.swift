@@ -1,4 +1,5 @@
-// PlaceExample ADDRESS DEFAULT BUFFER...: asks about each simulated buffer twice, with async/await.
+// PlaceExample ADDRESS DEFAULT [--follow] BUFFER...: asks about each simulated buffer twice, with async/await.
+// --follow: then asks about the last one again and again, at each change, until it is used elsewhere.
 
 import Glibc
 import PrimedClient
@@ -6,15 +7,28 @@ import PrimedClient
 @_silgen_name("memfd_create")
 private func memfd(_ name: UnsafePointer<CChar>, _ flags: UInt32) -> Int32
 
-let words = CommandLine.arguments
+var words = CommandLine.arguments
+let follows = words.contains("--follow")
+words.removeAll { $0 == "--follow" }
 let client = try PrimedClient(address: words[1], defaultDevice: UInt64(words[2])!, timeout: 5000)
-for name in words.dropFirst(3) {
-  let fd = memfd("primed:\(name)", 1)
-  defer { close(fd) }
-  for _ in 1...2 {
-    let isKnown = client.known([fd]) != nil
-    let placement = try await client.place([fd])
-    let source = placement.isDefault ? "default" : isKnown ? "cached" : "asked"
-    print(name, placement.device, placement.access.rawValue, source)
+let buffers = words.dropFirst(3).map { (name: $0, fd: memfd("primed:\($0)", 1)) }
+defer { for buffer in buffers { close(buffer.fd) } }
+
+func ask(_ name: String, _ fd: Int32) async throws -> UInt64 {
+  let isKnown = client.known([fd]) != nil
+  let placement = try await client.place([fd])
+  let source = placement.isDefault ? "default" : isKnown ? "cached" : "asked"
+  print(name, placement.device, placement.access.rawValue, source)
+  return placement.device
+}
+
+for buffer in buffers {
+  for _ in 1...2 { _ = try await ask(buffer.name, buffer.fd) }
+}
+if follows, let last = buffers.last, let placement = client.known([last.fd]) {
+  print("following")
+  fflush(nil)
+  for await _ in client.changes {
+    if try await ask(last.name, last.fd) != placement.device { break }
   }
 }
