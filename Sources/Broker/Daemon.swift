@@ -117,7 +117,10 @@ package final class Daemon {
     sources.append(
       try loop.onSignal(SIGHUP) { [unowned self] in
         Notify.state("RELOADING=1\nMONOTONIC_USEC=\(Notify.monotonicMicroseconds)")
-        if let pairsPath { engine.use(ownPairs: readOwnPairs(pairsPath)) }
+        if let pairsPath {
+          engine.use(ownPairs: readOwnPairs(pairsPath))
+          connection.propertiesChanged(["Pairs"])
+        }
         engine.rescan()
         announce()
       })
@@ -127,6 +130,10 @@ package final class Daemon {
   private func show() {
     engine.onDeviceChange = { [unowned self] change in apply(change) }
     machine.onEvidenceChange = { [unowned self] in connection.propertiesChanged(["Evidence"]) }
+    machine.onMeasuredPairs = { [unowned self] rows in
+      engine.use(measuredPairs: rows)
+      connection.propertiesChanged(["Pairs"])
+    }
     engine.onInvalidated = { [unowned self] generation, devices in
       connection.propertiesChanged(["Generation", "PrimaryDevice"])
       connection.placementsInvalidated(generation, devices)

@@ -14,6 +14,7 @@ final class Introspector {
 
   var isOn: Bool { source.isOn }
   private let source: IntrospectionSource
+  let calibration: Calibration
   /// It went on or off.
   var onSwitch: (() -> Void)?
   private let reader: DMABufReader
@@ -36,6 +37,7 @@ final class Introspector {
       }
       return HeldBuffer(identity: identity, fd: fd)
     }
+    calibration = Calibration(loop: loop, workers: workers, source: source, reader: reader)
     reader.introspector = { [unowned source] in source.introspect($0, $1) }
     source.onChange = { [unowned self] in changed() }
   }
@@ -50,6 +52,7 @@ final class Introspector {
     guard let engine else { return }
     source.devicesChanged(engine.devices.map(\.description))
     check(engine)
+    calibration.goOn(engine)
   }
 
   /// Answers that were given before may be others now. Told on the loop's next turn: a change may
@@ -66,8 +69,10 @@ final class Introspector {
     engine?.forgetBuffers()
     if source.isOn != wasOn {
       wasOn = source.isOn
+      if !wasOn { calibration.forget() }
       onSwitch?()
     }
+    if let engine { calibration.goOn(engine) }
   }
 
   /// Makes a buffer on an awake device of each driver that is not believed yet. Who sleeps is not

@@ -82,6 +82,8 @@ enum LaneResult: Sendable {
   case assessed(AbilityOutcome)
   case heeds(NoMove)
   case sacrifice(Sacrifice?)
+  /// nil: it was not tried.
+  case imported(DeviceNode.Import?)
   case closed(Void)
 }
 

@@ -91,6 +91,12 @@ final class Machine {
     set { introspector?.onSwitch = newValue }
   }
 
+  /// Imports were measured, or what was measured is void.
+  var onMeasuredPairs: (([PairRow]) -> Void)? {
+    get { introspector?.calibration.onChange }
+    set { introspector?.calibration.onChange = newValue }
+  }
+
   /// The service is up: what it can do without is fetched now.
   func start(_ engine: QueryEngine) { introspector?.start(engine) }
 

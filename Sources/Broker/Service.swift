@@ -199,6 +199,7 @@ final class Service: BrokerService {
   var primaryDevice: DeviceNumber { engine.primary?.description.node?.number ?? .none }
   var noMove: NoMove { engine.noMove }
   var evidence: [String] { sources() }
+  var pairs: PairTable { engine.pairs }
 
   /// Root, and who runs primed, see all of it; others only what is held for themselves: what users ask
   /// and when is nobody else's business.

@@ -9,7 +9,7 @@ internal import Placement
 /// In the contract's order.
 private let properties: [(name: StaticString, type: StaticString)] = [
   ("Version", "s"), ("Generation", "t"), ("PrimaryDevice", "t"), ("NoMove", "s"),
-  ("Evidence", "as"), ("Statistics", "a{st}"),
+  ("Evidence", "as"), ("Pairs", "a(ssssssss)"), ("Statistics", "a{st}"),
 ]
 
 extension Message {
@@ -23,10 +23,21 @@ extension Message {
     case "PrimaryDevice": try append(service.primaryDevice)
     case "NoMove": try append(service.noMove.word)
     case "Evidence": try append(service.evidence)
+    case "Pairs": try append(service.pairs)
     case "Statistics": try append(user.map { service.statistics(for: $0) } ?? [])
     default: return false
     }
     return true
+  }
+
+  private func append(_ pairs: PairTable) throws(Errno) {
+    try open("a", "(ssssssss)")
+    for (origin, row) in pairs.all {
+      try open("r", "ssssssss")
+      for word in row.words + [origin.rawValue, row.source] { try append(word) }
+      try close()
+    }
+    try close()
   }
 
   private func append(_ counters: [(name: StaticString, value: UInt64)]) throws(Errno) {

@@ -72,6 +72,7 @@ package protocol BrokerService: AnyObject {
   var primaryDevice: DeviceNumber { get }
   var noMove: NoMove { get }
   var evidence: [String] { get }
+  var pairs: PairTable { get }
   /// What this user may know of it.
   func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)]
 }

@@ -15,6 +15,8 @@ package enum BusValue: Equatable, Sendable {
   case lines([Explanation.Line])
   /// `a{st}`
   case counters([(name: String, value: UInt64)])
+  /// `a(ssssssss)`: the pair table.
+  case rows([[String]])
 
   package static func == (a: Self, b: Self) -> Bool {
     switch (a, b) {
@@ -24,6 +26,7 @@ package enum BusValue: Equatable, Sendable {
     case (.bool(let x), .bool(let y)): x == y
     case (.lines(let x), .lines(let y)): x == y
     case (.counters(let x), .counters(let y)): x.elementsEqual(y, by: ==)
+    case (.rows(let x), .rows(let y)): x == y
     default: false
     }
   }
@@ -232,12 +235,28 @@ extension Message {
     case "a{st}":
       _ = try enter("v", "a{st}")
       value = .counters(try readCounters())
+    case "a(ssssssss)":
+      _ = try enter("v", "a(ssssssss)")
+      value = .rows(try readRows())
     default:
       try skip("v")
       return nil
     }
     try leave()
     return value
+  }
+
+  private func readRows() throws(Errno) -> [[String]] {
+    var rows: [[String]] = []
+    _ = try enter("a", "(ssssssss)")
+    while try enter("r", "ssssssss") {
+      var words: [String] = []
+      while let word = try readString() { words.append(String(cString: word)) }
+      rows.append(words)
+      try leave()
+    }
+    try leave()
+    return rows
   }
 
   func readStrings() throws(Errno) -> [String] {
@@ -297,7 +316,7 @@ extension Message {
       case (_, .string(let text)):
         try open("v", "s")
         try append(text)
-      case (_, .lines), (_, .counters): throw Errno(EINVAL)
+      case (_, .lines), (_, .counters), (_, .rows): throw Errno(EINVAL)
       }
       try close()
       try close()

@@ -7,6 +7,7 @@
 /* sd-bus lets only privileged callers in unless told otherwise; who may ask is the bus policy's. */
 #define OPEN SD_BUS_VTABLE_UNPRIVILEGED
 #define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
+#define INVALIDATES SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 
 #define PLACEMENT_RESULT \
@@ -28,6 +29,7 @@ static const sd_bus_vtable broker_vtable[] = {
 	SD_BUS_PROPERTY("PrimaryDevice", "t", primed_bus_get_broker, 0, CHANGES),
 	SD_BUS_PROPERTY("NoMove", "s", primed_bus_get_broker, 0, CHANGES),
 	SD_BUS_PROPERTY("Evidence", "as", primed_bus_get_broker, 0, CHANGES),
+	SD_BUS_PROPERTY("Pairs", "a(ssssssss)", primed_bus_get_broker, 0, INVALIDATES),
 	SD_BUS_PROPERTY("Statistics", "a{st}", primed_bus_get_broker, 0, 0),
 	SD_BUS_SIGNAL_WITH_ARGS("PlacementsInvalidated",
 				SD_BUS_ARGS("t", generation, "at", devices), 0),

@@ -15,7 +15,7 @@ final class DeviceKeeper {
   private let source: any DeviceSource
   private let prober: any Prober
   private let time: any TimeSource
-  private var pairs: PairTable
+  private(set) var pairs: PairTable
   private let kernel: KernelVersion?
   /// How often each slot was given to another device.
   private var incarnations = [UInt32](repeating: 0, count: DeviceSlot.limit)
@@ -47,8 +47,8 @@ final class DeviceKeeper {
   }
 
   /// `table` goes by other rows from now on.
-  func use(ownPairs: [PairRow]) {
-    pairs = PairTable(own: ownPairs)
+  func use(_ pairs: PairTable) {
+    self.pairs = pairs
     table = makeTable()
   }
 

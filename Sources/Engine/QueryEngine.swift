@@ -58,6 +58,7 @@ package final class QueryEngine {
   private let prober: any Prober
   private let time: any TimeSource
   private var settings: EngineSettings
+  private var measuredPairs: [PairRow] = []
   private let keeper: DeviceKeeper
   /// The keeper's, as of the last change.
   private var table: DeviceTable
@@ -104,13 +105,38 @@ package final class QueryEngine {
   package func use(ownPairs: [PairRow]) {
     guard ownPairs != settings.ownPairs else { return }
     settings.ownPairs = ownPairs
-    keeper.use(ownPairs: ownPairs)
+    usePairs()
+  }
+
+  /// What imports were seen to do on this machine, in place of what was given before.
+  package func use(measuredPairs: [PairRow]) {
+    let old = keeper.pairs.forbidden(kernel: settings.kernel)
+    self.measuredPairs = measuredPairs
+    let new = PairTable(own: settings.ownPairs, measured: measuredPairs)
+    // Most rows only confirm what is known: no answer is another one by them.
+    if new.forbidden(kernel: settings.kernel) == old { keeper.use(new) } else { usePairs() }
+  }
+
+  /// The pair table in force.
+  package var pairs: PairTable { keeper.pairs }
+
+  /// The row that holds for these drivers.
+  package func knownPair(_ exporter: String, _ importer: String) -> PairRow? {
+    pairs.row(
+      exporter: DriverID(exporter), importer: DriverID(importer), kernel: settings.kernel)
+  }
+
+  private func usePairs() {
+    keeper.use(PairTable(own: settings.ownPairs, measured: measuredPairs))
     table = keeper.table
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
     generation += 1
     onInvalidated?(generation, devices.compactMap { $0.description.node?.number })
   }
+
+  /// Nobody waits for a look.
+  package var isIdle: Bool { looks.isEmpty }
 
   // MARK: Queries
 

@@ -224,6 +224,9 @@ package final class IntrospectionSource {
     }
   }
 
+  /// Whether the memory that is told of buffers of this driver is to be believed.
+  package func believes(_ driver: String) -> Bool { isOn && believed.contains(driver) }
+
   // MARK: Looking
 
   /// nil: no evidence. Borrows `fd`.

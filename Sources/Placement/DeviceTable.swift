@@ -199,7 +199,7 @@ private struct DriverPairs {
         let row = table.row(exporter: exporter, importer: importer, kernel: kernel)
         if row?.attach == .wakes { waking = waking.union(exporters) }
         if row?.neverWorks == true { note(importers, exporter, &neverWork) }
-        if row?.neverMoves == true {
+        if table.neverMoves(exporter: exporter, importer: importer, kernel: kernel) {
           note(importers, exporter, &inPlace)
           note(exporters, importer, &unmoved)
         }

@@ -60,6 +60,11 @@ extension PairRow {
 }
 
 extension PairRow {
+  /// As a line of a file.
+  package var words: [String] {
+    [exporterName, importerName, attach.rawValue, map.rawValue, use.rawValue, kernels]
+  }
+
   /// As a file says it; "" for all.
   package var kernels: String {
     if since == nil && until == nil { return "" }

@@ -1,6 +1,7 @@
 // What an import does to a buffer, by pair of drivers: data, each row with its source in KERNEL.md.
 // On kernels without NO_MOVE this table alone permits an import. Rows are tried in order, a user's
-// own before these; the first that matches holds, and no match means that nothing is known.
+// own before these; the first that matches holds, and no match means that nothing is known. Rows that
+// were measured on this machine permit nothing: they only forbid what the built-in ones permit.
 
 /// What the exporter does to its buffer when an importer attaches or maps.
 package enum ImportEffect: String, Sendable {
@@ -89,11 +90,33 @@ package struct PairRow: Sendable, Equatable {
   }
 }
 
-package struct PairTable: Sendable {
-  package private(set) var rows: [PairRow]
+/// Where a row comes from.
+package enum PairOrigin: String, Sendable {
+  /// A user's file.
+  case own
+  /// An import of a buffer of primed's own on this machine.
+  case measured
+  case table
+}
 
-  /// `own` are a user's rows: they go before the built-in ones.
-  package init(own: [PairRow] = []) { rows = own + PairTable.builtIn }
+package struct PairTable: Sendable {
+  /// Those that are tried one after the other.
+  package var rows: [PairRow] { own + PairTable.builtIn }
+  private let own: [PairRow]
+  private let measured: [PairRow]
+
+  /// `own` are a user's rows: they go before the built-in ones. `measured` is what imports were seen to
+  /// do here, each with drivers by name.
+  package init(own: [PairRow] = [], measured: [PairRow] = []) {
+    self.own = own
+    self.measured = measured
+  }
+
+  /// All of it: in the order in which rows overrule each other.
+  package var all: [(origin: PairOrigin, row: PairRow)] {
+    own.map { (.own, $0) } + measured.map { (.measured, $0) }
+      + PairTable.builtIn.map { (.table, $0) }
+  }
 
   /// What is known of an import by another device than the exporter; nil: nothing.
   package func row(
@@ -102,14 +125,39 @@ package struct PairTable: Sendable {
     rows.first { $0.matches(exporter, importer, kernel) }
   }
 
+  /// An import was seen to move a buffer here, and no row of the user's knows better.
+  private func isSeenToMove(
+    _ exporter: DriverID, _ importer: DriverID, _ kernel: KernelVersion?
+  ) -> Bool {
+    !own.contains { $0.matches(exporter, importer, kernel) }
+      && measured.contains { $0.attach == .moves && $0.matches(exporter, importer, kernel) }
+  }
+
+  /// The measured rows that another row is overruled by.
+  package func forbidden(kernel: KernelVersion? = nil) -> [PairRow] {
+    measured.filter {
+      guard case .driver(let importer) = $0.importer else { return false }
+      return isSeenToMove($0.exporter, importer, kernel)
+        && row(exporter: $0.exporter, importer: importer, kernel: kernel)?.attach.stays == true
+    }
+  }
+
+  /// Whether neither an import by `importer` nor its use moves the buffer.
+  package func neverMoves(
+    exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
+  ) -> Bool {
+    row(exporter: exporter, importer: importer, kernel: kernel)?.neverMoves == true
+      && !isSeenToMove(exporter, importer, kernel)
+  }
+
   /// Whether an import by `importer` leaves the buffer where it is: nothing of this pair moves it, or
   /// both drivers do their mapping at the first use, which primed never comes to.
   package func stays(
     exporter: DriverID, importer: DriverID, kernel: KernelVersion? = nil
   ) -> Bool {
-    guard let row = row(exporter: exporter, importer: importer, kernel: kernel) else {
-      return false
-    }
+    guard let row = row(exporter: exporter, importer: importer, kernel: kernel),
+      !isSeenToMove(exporter, importer, kernel)
+    else { return false }
     return row.neverMoves
       || row.attach.stays && exporter.driver.mapsAtUse && importer.driver.mapsAtUse
   }

@@ -1,6 +1,7 @@
-// primectl pairs: the pair table, as it is in force with a user's own rows.
+// primectl pairs: the pair table, as it is in force with a user's own rows, or as primed has it now.
 
 import ArgumentParser
+import Bus
 import Glibc
 import Linux
 import Placement
@@ -14,8 +15,13 @@ struct PairsCommand: ParsableCommand {
       holds; the rows of the file go before the built-in ones. primed reads them when it starts and \
       when it is reloaded. Exits with 1 if a line of the file can't be read.
 
+      With --running, the table of the primed that runs: with what it measured on this machine, and \
+      each row's origin (own, measured, table). A measured row permits nothing; one that says `moves` \
+      forbids what a row of the table permits.
+
       Examples:
         primectl pairs
+        primectl pairs --running
         primectl pairs mine && sudo install -Dm644 mine /etc/primed/pairs
         sudo systemctl reload primed
       """)
@@ -23,18 +29,40 @@ struct PairsCommand: ParsableCommand {
   @Argument(help: "Own rows; without it those of /etc/primed/pairs, if it is there.")
   var file: String?
 
+  @Flag(help: "Show the table of the primed that runs.")
+  var running = false
+
+  @OptionGroup var options: BusOptions
+
   @Flag(help: "Print JSON.")
   var json = false
 
-  func run() throws {
+  func validate() throws {
+    if running && file != nil { throw ValidationError("--running takes no file") }
+  }
+
+  func run() throws { try running ? showRunning() : showFile() }
+
+  private func showRunning() throws {
+    guard case .rows(let rows) = try options.connect().brokerProperties()["Pairs"] else {
+      throw CleanExit.failure("this primed shows no pair table: it is older than this primectl")
+    }
+    show(Self.head.dropLast() + ["ORIGIN", "SOURCE"], rows)
+  }
+
+  private func show(_ head: [String], _ rows: [[String]]) {
+    if json {
+      let names = head.map { $0.lowercased() }
+      print(JSON.array(rows.map { .object(zip(names, $0.map { .string($0) }).map { $0 }) }).text)
+    } else {
+      printTable([head] + rows)
+    }
+  }
+
+  private func showFile() throws {
     let path = file ?? ownPairsPath
     let (own, errors) = PairRow.parse(try text(of: path))
-    let rows = PairTable(own: own).rows
-    if json {
-      print(JSON.array(rows.map(Self.json)).text)
-    } else {
-      printTable([Self.head] + rows.map(Self.cells))
-    }
+    show(Self.head, PairTable(own: own).rows.map { $0.words + [$0.source] })
     if !errors.isEmpty {
       let lines = errors.map { "\(path):\($0.line): \($0.reason)" }
       throw CleanExit.failure(lines.joined(separator: "\n"))
@@ -52,15 +80,4 @@ struct PairsCommand: ParsableCommand {
   }
 
   private static let head = ["EXPORTER", "IMPORTER", "ATTACH", "MAP", "USE", "KERNELS", "SOURCE"]
-
-  private static func cells(_ row: PairRow) -> [String] {
-    [
-      row.exporterName, row.importerName, row.attach.rawValue, row.map.rawValue, row.use.rawValue,
-      row.kernels, row.source,
-    ]
-  }
-
-  private static func json(_ row: PairRow) -> JSON {
-    .object(zip(head, cells(row)).map { ($0.lowercased(), .string($1)) })
-  }
 }

@@ -137,6 +137,7 @@ extension BusValue {
     case .bool(let flag): flag ? "yes" : "no"
     case .lines(let lines): "\(lines.count)"
     case .counters(let counters): "\(counters.count)"
+    case .rows(let rows): "\(rows.count)"
     }
   }
 
@@ -155,6 +156,7 @@ extension BusValue {
           ])
         })
     case .counters(let counters): .object(counters.map { ($0.name, JSON($0.value)) })
+    case .rows(let rows): .array(rows.map { .array($0.map { .string($0) }) })
     }
   }
 }

@@ -8,6 +8,8 @@ struct Machine {
   private(set) var table = DeviceTable()
   /// A user's rows of the pair table, and the kernel.
   var pairs = "" { didSet { renew() } }
+  /// Rows that were measured, written in the same way.
+  var measured = "" { didSet { renew() } }
   var kernel: KernelVersion? = KernelVersion(6, 12) { didSet { renew() } }
 
   /// Devices that are awake and were asked what they can do; `edit` says what is different.
@@ -48,7 +50,7 @@ struct Machine {
 
   private mutating func renew() {
     table = DeviceTable(
-      entries, goneDrivers: goneDrivers, pairs: PairTable(own: PairRow.parse(pairs).rows),
+      entries, goneDrivers: goneDrivers, pairs: PairTable(own: PairRow.parse(pairs).rows, measured: PairRow.parse(measured).rows),
       kernel: kernel)
   }
 

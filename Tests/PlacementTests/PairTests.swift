@@ -117,6 +117,69 @@ import Testing
     #expect(!table.systemOnly(DriverID("yourdrm")))
   }
 
+  // MARK: Measured rows
+
+  private static let moves = PairRow.parse("amdgpu xe moves unknown unknown").rows
+
+  private func stays(_ table: PairTable, _ importer: String = "xe") -> Bool {
+    table.stays(
+      exporter: DriverID(.amdgpu), importer: DriverID(importer), kernel: KernelVersion(6, 12))
+  }
+
+  @Test func aMeasuredMoveForbidsWhatTheTablePermits() {
+    let table = PairTable(measured: Self.moves)
+    #expect(stays(PairTable()))
+    #expect(!stays(table))
+    #expect(stays(table, "amdgpu"), "it was not measured")
+    #expect(table.forbidden(kernel: KernelVersion(6, 12)) == Self.moves)
+    // What else the row says is as true as before.
+    let row = table.row(
+      exporter: DriverID(.amdgpu), importer: DriverID("xe"), kernel: KernelVersion(6, 9))
+    #expect(row?.attach == .wakes)
+  }
+
+  @Test func anOwnRowOverrulesAMeasuredMove() {
+    let own = PairRow.parse("amdgpu xe nothing moves works").rows
+    let table = PairTable(own: own, measured: Self.moves)
+    #expect(stays(table))
+    #expect(table.forbidden(kernel: KernelVersion(6, 12)) == [])
+  }
+
+  @Test(arguments: ["nothing", "fails"])
+  func noOtherMeasuredRowChangesAnything(attach: String) {
+    let measured = PairRow.parse("amdgpu xe \(attach) unknown unknown\nradeon vgem \(attach) nothing works")
+    #expect(measured.errors.isEmpty)
+    let table = PairTable(measured: measured.rows)
+    #expect(stays(table))
+    #expect(!table.stays(exporter: DriverID(.radeon), importer: DriverID(.vgem)))
+    #expect(!table.neverMoves(exporter: DriverID(.radeon), importer: DriverID(.vgem)))
+    #expect(
+      table.row(exporter: DriverID(.radeon), importer: DriverID(.vgem))?.attach == .moves)
+    #expect(table.row(exporter: DriverID("qxl"), importer: DriverID(.vgem)) == nil)
+    #expect(table.forbidden(kernel: KernelVersion(6, 12)) == [])
+  }
+
+  @Test func aMeasuredMoveIsNoHomeForABuffer() {
+    var machine = Machine()
+    machine.add("a", "amdgpu", dedicated: 8 << 30)
+    machine.add("b", "xe", dedicated: 8 << 30)
+    let (a, b) = (machine["a"], machine["b"])
+    #expect(machine.table.staying(in: b).contains(a))
+    machine.measured = "amdgpu xe moves unknown unknown"
+    #expect(!machine.table.staying(in: b).contains(a))
+    #expect(!machine.table.unfit(for: a).contains(b), "it can be used there all the same")
+  }
+
+  @Test func rowsAreShownInTheOrderInWhichTheyOverrule() {
+    let table = PairTable(
+      own: PairRow.parse("amdgpu xe nothing moves works").rows, measured: Self.moves)
+    let all = table.all
+    #expect(all.prefix(2).map(\.origin) == [.own, .measured])
+    #expect(all.dropFirst(2).allSatisfy { $0.origin == .table })
+    #expect(all.count == 2 + PairTable.builtIn.count)
+    #expect(table.rows.count == 1 + PairTable.builtIn.count, "measured rows are not tried")
+  }
+
   @Test func kernelRange() throws {
     let (rows, errors) = PairRow.parse("amdgpu * pins nothing works 6.1..6.12")
     #expect(errors.isEmpty)
