@@ -251,7 +251,7 @@ extension Message {
     _ = try enter("a", "(ssssssss)")
     while try enter("r", "ssssssss") {
       var words: [String] = []
-      while let word = try readString() { words.append(String(cString: word)) }
+      for _ in "ssssssss" { words.append(try readString().map { String(cString: $0) } ?? "") }
       rows.append(words)
       try leave()
     }

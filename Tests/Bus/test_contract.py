@@ -302,6 +302,7 @@ class Properties(BusTest):
         self.assertEqual(values["PrimaryDevice"], IGPU)
         self.assertIn(values["NoMove"], ("honoured", "ignored", "unknown"))
         self.assertIn("declared", values["Evidence"])
+        self.assertEqual({row[6] for row in values["Pairs"]}, {"table"})
 
     def test_devices(self):
         devices = {one[DEVICE]["RenderDevice"]: one[DEVICE] for one in self.client.objects().values()}

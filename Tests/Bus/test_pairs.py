@@ -38,6 +38,15 @@ class OwnPairs(BusTest):
         self.begin(b"i915 amdgpu pins nothing hangs  # seen here\n")
         self.assertEqual(self.terminal(), (IGPU, NATIVE))
 
+    def test_rows_are_shown(self):
+        self.begin(b"i915 amdgpu pins nothing hangs ..6.12  # seen here\n")
+        first, second = self.client.get("Pairs")[:2]
+        self.assertEqual(first, ("i915", "amdgpu", "pins", "nothing", "hangs", "..6.12", "own",
+                                 "own, line 1: seen here"))
+        self.assertEqual(second[6], "table")
+        self.rewrite(b"# none\n")
+        self.assertEqual({row[6] for row in self.client.get("Pairs")}, {"table"})
+
     def test_reload(self):
         self.begin(None)
         self.assertEqual(self.terminal(), (DGPU, IN_PLACE))

@@ -50,7 +50,8 @@ struct Machine {
 
   private mutating func renew() {
     table = DeviceTable(
-      entries, goneDrivers: goneDrivers, pairs: PairTable(own: PairRow.parse(pairs).rows, measured: PairRow.parse(measured).rows),
+      entries, goneDrivers: goneDrivers,
+      pairs: PairTable(own: PairRow.parse(pairs).rows, measured: PairRow.parse(measured).rows),
       kernel: kernel)
   }
 

@@ -147,7 +147,8 @@ import Testing
 
   @Test(arguments: ["nothing", "fails"])
   func noOtherMeasuredRowChangesAnything(attach: String) {
-    let measured = PairRow.parse("amdgpu xe \(attach) unknown unknown\nradeon vgem \(attach) nothing works")
+    let measured = PairRow.parse(
+      "amdgpu xe \(attach) unknown unknown\nradeon vgem \(attach) nothing works")
     #expect(measured.errors.isEmpty)
     let table = PairTable(measured: measured.rows)
     #expect(stays(table))

@@ -35,11 +35,25 @@ class Case(unittest.TestCase):
         self.broker = broker.Broker()
         self.addCleanup(self.broker.close)
 
+    def measured(self):
+        """{(exporter, importer): (attach, map)} of the rows that were measured."""
+        rows = [[str(word) for word in row] for row in self.broker.property("Pairs")]
+        return {(row[0], row[1]): (row[2], row[3]) for row in rows if row[6] == "measured"}
+
+    def calibrated(self, *exporters):
+        """Waits until each is measured with all others: no buffer of primed's own moves any more."""
+        with_render_node = {gpu.driver for gpu in gpus.gpus() if gpu.render}
+        pairs = {(exporter, importer) for exporter in exporters for importer in with_render_node - {exporter}}
+        with self.broker.signals("PropertiesChanged", broker.PROPERTIES) as changes:
+            changes.until(lambda: pairs <= self.measured().keys())
+        return pairs
+
     def sources(self):
         return [str(source) for source in self.broker.property("Evidence")]
 
     def believed(self, *makers):
         """Waits until the service tells the memory of buffers such as these: it has checked their drivers."""
+        self.calibrated("tgpu", *([] if makers else ["radeon"]))
         for make in makers or (lambda: gpus.tgpu(TGPU_VRAM), lambda: gpus.radeon(RADEON_VRAM)):
             with make() as buffer, self.broker.signals("PlacementsInvalidated") as changes:
                 changes.until(lambda: self.place(buffer).details["home-memory"] != "unknown")
@@ -169,6 +183,89 @@ class Answers(Case):
             self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "dedicated", INTENT)
 
 
+class Calibration(Case):
+    """What imports do here, measured with buffers of primed's own."""
+
+    def test_rows_are_what_the_kernel_counts(self):
+        """And clients' buffers stay where they are, with nothing attached."""
+        broker.command("systemctl", "stop", "primed.service")
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(make()) for make in (
+                lambda: gpus.tgpu(TGPU_VRAM), lambda: gpus.tgpu(TGPU_VRAM, 1), lambda: gpus.radeon(RADEON_VRAM))]
+            before = [kernel.tgpu_info(buffer) for buffer in clients[:2]]
+            moves = kernel.tgpu_moves()
+            self.start()
+            pairs = self.calibrated("tgpu", "radeon")
+            rows = self.measured()
+            self.assertEqual(rows.keys(), pairs)
+            moved = [pair for pair, (attach, _) in rows.items() if attach == "moves"]
+            self.assertEqual(kernel.tgpu_moves() - moves, len([pair for pair in moved if pair[0] == "tgpu"]))
+            self.assertEqual([kernel.tgpu_info(buffer) for buffer in clients[:2]], before)
+            attached = kernel.attachments()
+            self.assertEqual([attached[buffer.inode] for buffer in clients], [0, 0, 0])
+            self.assertEqual(kernel.dma_bufs(broker.pid()), [], "nothing is kept")
+            for pair in pairs:
+                self.assertEqual(rows[pair], self.by_hand(*pair), pair)
+
+    def by_hand(self, exporter, importer):
+        """The row as an import by the test tells it, by the kernel's counters."""
+        with (gpus.tgpu(TGPU_VRAM) if exporter == "tgpu" else gpus.radeon(RADEON_VRAM)) as buffer:
+            counter = {"tgpu": kernel.tgpu_moves, "radeon": kernel.radeon_bytes_moved}[exporter]
+            node = next(gpu for gpu in gpus.gpus(importer) if gpu.render).open()
+            before = counter()
+            try:
+                gpus.ask(node, gpus.PRIME_FD_TO_HANDLE, "IIi", 0, 0, buffer.fd)
+                is_refused = False
+            except OSError:
+                is_refused = True
+            finally:
+                has_moved = counter() > before
+                os.close(node)
+        if has_moved:
+            return "moves", "fails" if is_refused else "unknown"
+        return "fails" if is_refused else "nothing", "unknown"
+
+    def test_radeon_moves_to_vgem(self):
+        self.calibrated("radeon")
+        self.assertEqual(self.measured()["radeon", "vgem"], ("moves", "unknown"))
+        shown = broker.command("primectl", "pairs", "--running")
+        self.assertRegex(shown, rf"radeon +vgem +moves .* measured +measured on {os.uname().release}, radeon")
+
+    def test_who_sleeps_is_not_woken(self):
+        broker.command("systemctl", "stop", "primed.service")
+        for gpu in gpus.gpus("tgpu"):
+            self.addCleanup(gpu.attribute, "power/control", "on")
+            gpu.attribute("power/autosuspend_delay_ms", 0)
+            gpu.attribute("power/control", "auto")
+            kernel.until(lambda: gpu.attribute("power/runtime_status") == "suspended", "it sleeps")
+        resumes, moves = kernel.tgpu_count("resumes"), kernel.tgpu_moves()
+        self.start()
+        awake = {gpu.driver for gpu in gpus.gpus() if gpu.render} - {"tgpu", "radeon"}
+        with self.broker.signals("PropertiesChanged", broker.PROPERTIES) as changes:
+            changes.until(lambda: {("radeon", importer) for importer in awake} <= self.measured().keys())
+        self.assertEqual([pair for pair in self.measured() if "tgpu" in pair], [])
+        self.assertEqual((kernel.tgpu_count("resumes"), kernel.tgpu_moves()), (resumes, moves))
+        # Its time comes when it is seen awake.
+        for gpu in gpus.gpus("tgpu"):
+            gpu.attribute("power/control", "on")
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            self.place(buffer)
+        self.calibrated("tgpu", "radeon")
+
+    def test_own_rows_are_shown_apart(self):
+        own = pathlib.Path("/etc/primed/pairs")
+        own.parent.mkdir(exist_ok=True)
+        own.write_text("radeon vgem nothing nothing hangs  # mine\n")
+        self.addCleanup(own.unlink)
+        self.start()
+        with self.broker.signals("PropertiesChanged", broker.PROPERTIES) as changes:
+            changes.until(lambda: ("radeon", "virtio_gpu") in self.measured())
+        self.calibrated("tgpu")
+        rows = [[str(word) for word in row] for row in self.broker.property("Pairs")]
+        self.assertEqual(rows[0][:3] + rows[0][4:7], ["radeon", "vgem", "nothing", "hangs", "", "own"])
+        self.assertNotIn(("radeon", "vgem"), self.measured(), "who is said to hang is not tried")
+
+
 class Lacking(Case):
     """Whatever is wrong with it, the rest works and the log says it in one line."""
 
@@ -182,6 +279,8 @@ class Lacking(Case):
             self.assertEqual(self.place(buffer, primary_device=gpus.gpu("tgpu").number).access, IN_PLACE)
         with gpus.tgpu(TGPU_VRAM) as buffer:
             self.assertEqual(self.place(buffer).details["home-memory"], "unknown")
+        rows = self.broker.property("Pairs")
+        self.assertEqual({str(row[6]) for row in rows}, {"table"}, "nobody to witness, nothing measured")
 
 
 class Without(Lacking):
