@@ -52,8 +52,10 @@ struct PairsCommand: ParsableCommand {
 
   private func show(_ head: [String], _ rows: [[String]]) {
     if json {
-      let names = head.map { $0.lowercased() }
-      print(JSON.array(rows.map { .object(zip(names, $0.map { .string($0) }).map { $0 }) }).text)
+      print(
+        JSON.array(
+          rows.map { .object(zip(head, $0).map { ($0.lowercased(), .string($1)) }) }
+        ).text)
     } else {
       printTable([head] + rows)
     }

@@ -36,6 +36,31 @@ import Testing
       ])
   }
 
+  @Test func onlyAMeasuredRowThatForbidsIsNewsToAnyone() throws {
+    let laptop = try Laptop()
+    let recorder = Recorder(laptop.engine)
+    let start = laptop.engine.generation
+    let confirms = PairRow.parse("nouveau i915 moves unknown unknown").rows
+    let forbids = PairRow.parse("amdgpu xe moves unknown unknown").rows
+    laptop.engine.use(measuredPairs: confirms)
+    #expect(recorder.told == [])
+    laptop.engine.use(measuredPairs: confirms + forbids)
+    laptop.engine.use(measuredPairs: confirms + forbids)
+    #expect(laptop.engine.pairs.all.filter { $0.origin == .measured }.count == 2)
+    laptop.engine.use(measuredPairs: [])
+    #expect(
+      recorder.told.map { $0.split(separator: " ").prefix(2).joined(separator: " ") } == [
+        "invalidated \(start + 1)", "invalidated \(start + 2)",
+      ])
+  }
+
+  @Test func ownRowsLeaveTheMeasuredOnesStanding() throws {
+    let laptop = try Laptop()
+    laptop.engine.use(measuredPairs: PairRow.parse("amdgpu xe moves unknown unknown").rows)
+    laptop.engine.use(ownPairs: PairRow.parse("amdgpu xe nothing moves works").rows)
+    #expect(laptop.engine.pairs.all.prefix(2).map(\.origin) == [.own, .measured])
+  }
+
   @Test func overrunIsMendedByEnumeration() throws {
     let laptop = try Laptop()
     laptop.machine.unplug("dgpu", silently: true)
