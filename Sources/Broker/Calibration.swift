@@ -2,7 +2,7 @@
 //
 // A page in an exporter's dedicated memory is looked at by the introspecting program, imported by
 // another device without the no-move flag, let go of, and looked at again. That is done once a pair of
-// drivers, with devices that are awake and while nobody waits for an answer. Only the import is seen
+// different drivers, with devices that are awake and while nobody waits for an answer. Only the import is seen
 // and not the importer's first use, so a page that stayed permits nothing: see `PairTable`.
 //
 // What was found is kept while primed runs, by the drivers and their versions (a kernel does not
@@ -35,18 +35,11 @@ final class Calibration {
   private static let pause: Milliseconds = 500
 
   private struct Pair: Hashable {
-    var exporter: String
-    var exporterVersion: String
-    var importer: String
-    var importerVersion: String
-
-    init(_ exporter: DeviceDescription, _ importer: DeviceDescription) {
-      (self.exporter, exporterVersion) = (exporter.driver, exporter.driverVersion)
-      (self.importer, importerVersion) = (importer.driver, importer.driverVersion)
-    }
+    var exporter: MeasuredDriver
+    var importer: MeasuredDriver
 
     func isOfSameDrivers(as other: Pair) -> Bool {
-      (exporter, importer) == (other.exporter, other.importer)
+      (exporter.name, importer.name) == (other.exporter.name, other.importer.name)
     }
   }
 
@@ -99,7 +92,8 @@ final class Calibration {
     for exporter in awake
     where source.believes(exporter.device.driver) && canSacrifice(driver: exporter.device.driver) {
       for importer in awake where importer.device.driver != exporter.device.driver {
-        let pair = Pair(exporter.device, importer.device)
+        let pair = Pair(
+          exporter: MeasuredDriver(exporter.device), importer: MeasuredDriver(importer.device))
         if isWanted(pair, engine) { return (pair, exporter, importer) }
       }
     }
@@ -109,7 +103,7 @@ final class Calibration {
   /// What is said to fail or to hang is not tried.
   private func isWanted(_ pair: Pair, _ engine: QueryEngine) -> Bool {
     !found.contains { $0.pair == pair } && failures[pair, default: 0] < Self.attempts
-      && engine.knownPair(pair.exporter, pair.importer)?.neverWorks != true
+      && engine.knownPair(pair.exporter.name, pair.importer.name)?.neverWorks != true
   }
 
   private static func isAwake(_ device: DeviceDescription) -> Bool {
@@ -117,7 +111,7 @@ final class Calibration {
   }
 
   private func take(_ row: PairRow?, of pair: Pair) {
-    guard source.believes(pair.exporter), let row else {
+    guard source.believes(pair.exporter.name), let row else {
       failures[pair, default: 0] += 1
       return
     }
@@ -145,9 +139,14 @@ final class Calibration {
         }
       ) { [self] end in
         guard case .done(.imported(let result?)) = end,
-          let effect = effect(result, memory(of: sacrifice), trial.importer.device)
+          // Of one that has gone a refusal tells nothing.
+          access(trial.importer.device.sysfsPath, F_OK) == 0
         else { return done(nil) }
-        done(Self.row(trial.pair, effect))
+        let refusal: String? = if case .failed(let errno) = result { "\(errno)" } else { nil }
+        done(
+          PairRow.measured(
+            trial.pair.exporter, trial.pair.importer, refusal: refusal,
+            memory: memory(of: sacrifice), release: kernelRelease()))
       }
     }
   }
@@ -158,34 +157,5 @@ final class Calibration {
       return .unknown
     }
     return seen.residency
-  }
-
-  private typealias Effect = (attach: ImportEffect, map: ImportEffect, note: String)
-
-  private func effect(
-    _ result: DeviceNode.Import, _ memory: Memory, _ importer: DeviceDescription
-  ) -> Effect? {
-    switch (result, memory) {
-    case (.reached, .dedicated): return (.nothing, .unknown, "")
-    case (.reached, .system): return (.moves, .unknown, "")
-    case (.failed(let errno), .dedicated) where access(importer.sysfsPath, F_OK) == 0:
-      return (.fails, .unknown, ": \(errno)")
-    case (.failed(let errno), .system) where access(importer.sysfsPath, F_OK) == 0:
-      return (.moves, .fails, ": \(errno), and it had moved")
-    default: return nil
-    }
-  }
-
-  private static func row(_ pair: Pair, _ effect: Effect) -> PairRow {
-    func word(_ driver: String, _ version: String) -> String {
-      version.isEmpty ? driver : "\(driver) \(version)"
-    }
-    let drivers =
-      "\(word(pair.exporter, pair.exporterVersion)), \(word(pair.importer, pair.importerVersion))"
-    let kernel = KernelVersion(kernelRelease())
-    return PairRow(
-      pair.exporter, pair.importer, attach: effect.attach, map: effect.map, use: .unknown,
-      since: kernel, until: kernel,
-      source: "measured on \(kernelRelease()), \(drivers)\(effect.note)")
   }
 }

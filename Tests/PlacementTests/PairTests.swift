@@ -119,6 +119,30 @@ import Testing
 
   // MARK: Measured rows
 
+  @Test(
+    arguments: [
+      (nil, Memory.dedicated, ImportEffect.nothing, ImportEffect.unknown, ""),
+      (nil, .system, .moves, .unknown, ""),
+      ("No such device", .dedicated, .fails, .unknown, ": No such device"),
+      ("No such device", .system, .moves, .fails, ": No such device, and it had moved"),
+    ] as [(String?, Memory, ImportEffect, ImportEffect, String)])
+  func whatAnImportWasSeenToDo(
+    refusal: String?, memory: Memory, attach: ImportEffect, map: ImportEffect, note: String
+  ) {
+    let row = PairRow.measured(
+      MeasuredDriver(name: "radeon", version: "2.50"), MeasuredDriver(name: "vgem", version: ""),
+      refusal: refusal, memory: memory, release: "6.12.57-amd64")
+    #expect(
+      row?.words == ["radeon", "vgem", attach.rawValue, map.rawValue, "unknown", "6.12..6.12"])
+    #expect(row?.source == "measured on 6.12.57-amd64, radeon 2.50, vgem\(note)")
+  }
+
+  @Test func aBufferThatWasNotFoundAgainTellsNothing() {
+    let driver = MeasuredDriver(name: "radeon", version: "")
+    let row = PairRow.measured(driver, driver, refusal: nil, memory: .unknown, release: "6.12")
+    #expect(row == nil)
+  }
+
   private static let moves = PairRow.parse("amdgpu xe moves unknown unknown").rows
 
   private func stays(_ table: PairTable, _ importer: String = "xe") -> Bool {

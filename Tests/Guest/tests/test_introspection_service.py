@@ -2,6 +2,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import subprocess
 import tempfile
 import unittest
@@ -229,7 +230,7 @@ class Calibration(Case):
         self.calibrated("radeon")
         self.assertEqual(self.measured()["radeon", "vgem"], ("moves", "unknown"))
         shown = broker.command("primectl", "pairs", "--running")
-        self.assertRegex(shown, rf"radeon +vgem +moves .* measured +measured on {os.uname().release}, radeon")
+        self.assertRegex(shown, rf"radeon +vgem +moves .* measured +measured on {re.escape(os.uname().release)}, radeon")
 
     def test_who_sleeps_is_not_woken(self):
         broker.command("systemctl", "stop", "primed.service")
@@ -321,6 +322,7 @@ class Without(Lacking):
             self.start()
             self.wait_for_line("introspection is off, since it lies about a buffer of our own on /dev/dri/render")
             self.assertEqual(self.sources(), WITHOUT)
+            self.assertEqual({str(row[6]) for row in self.broker.property("Pairs")}, {"table"})
             with gpus.tgpu(TGPU_VRAM) as buffer:
                 self.assertEqual(self.place(buffer).details["home-memory"], "unknown")
         # For good, whatever comes.
