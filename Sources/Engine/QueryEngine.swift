@@ -129,10 +129,7 @@ package final class QueryEngine {
   private func usePairs() {
     keeper.use(PairTable(own: settings.ownPairs, measured: measuredPairs))
     table = keeper.table
-    cache = BufferCache(limit: settings.cachedBuffers)
-    siblings = Siblings(limit: settings.siblingGroups)
-    generation += 1
-    onInvalidated?(generation, devices.compactMap { $0.description.node?.number })
+    forgetWhatWasLearnt()
   }
 
   /// Nobody waits for a look.
@@ -393,9 +390,13 @@ package final class QueryEngine {
 
   /// The sources of evidence are others than before: every buffer is to be looked at anew.
   package func forgetBuffers() {
+    for look in looks.values { look.forgetIntrospection() }
+    forgetWhatWasLearnt()
+  }
+
+  private func forgetWhatWasLearnt() {
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
-    for look in looks.values { look.forgetIntrospection() }
     generation += 1
     onInvalidated?(generation, devices.compactMap { $0.description.node?.number })
   }
