@@ -15,6 +15,9 @@ package final class UdevSource: DeviceSource {
   private let hasDaemon: Bool
   /// Devices told as halves of a pair, by sysfs path: when one goes, the other is told anew.
   private var paired: Set<String> = []
+  /// Devices, by sysfs path, that were seen with a driver. Without one they are on their way out: the
+  /// kernel takes the driver's link away before the driver takes the nodes, which can take long.
+  private var driven: Set<String> = []
 
   /// Whether udevd is there to run its rules and to tell of devices.
   package static var daemonIsThere: Bool { access("/run/udev/control", F_OK) == 0 }
@@ -57,6 +60,7 @@ package final class UdevSource: DeviceSource {
     forEachNode(below: nil) { node in
       if let parent = Self.parentPath(ofNode: node.path) { parents.insert(parent) }
     }
+    driven.formIntersection(parents)
     return tell(pairSplitDevices(parents.sorted().compactMap(describe)))
   }
 
@@ -139,12 +143,22 @@ package final class UdevSource: DeviceSource {
     }
   }
 
-  /// nil when the device has no node left. A node that udevd has not finished is left out: its event
-  /// is still to come.
+  /// nil when the device has no node left, or its driver is leaving it.
   private func describe(_ sysfsPath: String) -> DeviceDescription? {
+    guard let (description, hasDriver) = read(sysfsPath) else {
+      driven.remove(sysfsPath)
+      return nil
+    }
+    if hasDriver { driven.insert(sysfsPath) }
+    return hasDriver || !driven.contains(sysfsPath) ? description : nil
+  }
+
+  /// nil without a node. One that udevd has not finished is left out: its event is still to come.
+  private func read(_ sysfsPath: String) -> (DeviceDescription, hasDriver: Bool)? {
     guard let raw = udev_device_new_from_syspath(udev, sysfsPath) else { return nil }
     defer { udev_device_unref(raw) }
-    var draft = DeviceDraft(parent: UdevDevice(raw), sysfsPath: sysfsPath)
+    let parent = UdevDevice(raw)
+    var draft = DeviceDraft(parent: parent, sysfsPath: sysfsPath)
     forEachNode(below: raw) { node in
       // A device below this one, as an auxiliary one, has nodes of its own.
       guard Self.parentPath(ofNode: node.path) == sysfsPath, !hasDaemon || node.isInitialized else {
@@ -152,7 +166,7 @@ package final class UdevSource: DeviceSource {
       }
       draft.add(node: node)
     }
-    return draft.description
+    return draft.description.map { ($0, parent.driver != nil) }
   }
 }
 

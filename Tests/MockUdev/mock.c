@@ -1,5 +1,7 @@
 #include "MockUdev.h"
 
+#include <glib.h>
+#include <glib/gstdio.h>
 #include <stdio.h>
 #include <umockdev.h>
 
@@ -48,4 +50,14 @@ void mock_machine_set(struct mock_machine *machine, const char *syspath, const c
 void mock_machine_event(struct mock_machine *machine, const char *syspath, const char *action)
 {
 	umockdev_testbed_uevent(testbed(machine), syspath, action);
+}
+
+void mock_machine_unbind(struct mock_machine *machine, const char *syspath)
+{
+	char *root = umockdev_testbed_get_root_dir(testbed(machine));
+	char *link = g_build_filename(root, syspath, "driver", NULL);
+
+	g_unlink(link);
+	g_free(link);
+	g_free(root);
 }

@@ -103,6 +103,8 @@ final class MockMachine {
   func set(_ path: String, _ attribute: String, _ value: String) {
     mock_machine_set(raw, path, attribute, value)
   }
+  /// The driver begins to leave the device, whose nodes are still there.
+  func unbind(_ path: String) { mock_machine_unbind(raw, path) }
   func change(_ path: String) { mock_machine_event(raw, path, "change") }
 
   // MARK: What the source tells

@@ -259,6 +259,33 @@ import Testing
     #expect(events.last?.absentPath == gpu)
   }
 
+  /// An event of the device's life may be handled as late as that. Told as present, it would be a
+  /// device of another driver.
+  @Test func aDeviceThatItsDriverIsLeavingIsGone() throws {
+    let gpu = machine.pci("0000:03:00.0", "bochs-drm")
+    let card = machine.node(gpu, card: 0)
+    let before = try machine.device()
+    let events = try machine.events(1) {
+      machine.unbind(gpu)
+      machine.change(card)
+    }
+    #expect(events.compactMap(\.absentPath) == [gpu])
+    #expect(machine.devices.isEmpty)
+    #expect(machine.source.find(try #require(before.node).number) == nil)
+  }
+
+  @Test func whatComesThereLaterMayHaveNoDriver() throws {
+    let path = machine.platform("rknn", "rocket")
+    let card = machine.node(path, card: 0)
+    _ = try machine.device()
+    machine.remove(card)
+    machine.remove(path)
+    #expect(machine.devices.isEmpty)
+    machine.parent("platform/rknn", bus: "platform", driver: nil)
+    machine.node(path, card: 1)
+    #expect(try machine.device().driver == "rknn")
+  }
+
   @Test func eitherNumberFindsTheDeviceBeforeItsEvent() throws {
     let gpu = machine.pci("0000:03:00.0", "amdgpu")
     machine.node(gpu, card: 3)

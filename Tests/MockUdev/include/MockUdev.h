@@ -15,3 +15,5 @@ void mock_machine_remove(struct mock_machine *machine, const char *syspath);
 void mock_machine_set(struct mock_machine *machine, const char *syspath, const char *attribute, const char *value);
 /* Sends a uevent as udevd does. */
 void mock_machine_event(struct mock_machine *machine, const char *syspath, const char *action);
+/* What the kernel does to a device first when its driver leaves it: the driver's link goes, the nodes are still there. */
+void mock_machine_unbind(struct mock_machine *machine, const char *syspath);
