@@ -10,6 +10,7 @@ those that are about races follow one by one.
 """
 import concurrent.futures
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -63,13 +64,21 @@ def run(image, parcel, words):
             subprocess.run([prepare], cwd=parcel, check=True)
     steady = [one for one in chosen if pace(parcel, one[0]) == "steady"]
     racing = [one for one in chosen if one not in steady]
-    passed = failed = 0
-    for verdicts in (*side_by_side(image, parcel, steady),
-                     *(run_group(image, parcel, *one, sys.stdout.buffer) for one in racing)):
-        good = sum(verdicts.values())
-        passed, failed = passed + good, failed + len(verdicts) - good
-    print(f"{passed} passed, {failed} failed")
-    return 0 if passed and not failed else 1
+    verdicts = {}
+    for some in itertools.chain(side_by_side(image, parcel, steady),
+                                (run_group(image, parcel, *one, sys.stdout.buffer) for one in racing)):
+        verdicts.update(some)
+    return summary(verdicts)
+
+
+def summary(verdicts):
+    """Says again what failed, since whoever keeps only the end of a long output needs it; then the closing line."""
+    failures = {test: verdict for test, verdict in verdicts.items() if verdict is not True}
+    for test, why in failures.items():
+        print(f"FAILED  {test}: {why}")
+    passed = len(verdicts) - len(failures)
+    print(f"{passed} passed, {len(failures)} failed")
+    return 0 if passed and not failures else 1
 
 
 def side_by_side(image, parcel, chosen):
@@ -96,7 +105,8 @@ def pace(parcel, group):
 
 
 def run_group(image, parcel, group, word, out):
-    """{test: passed} of one group, each test that was planned included; what it says goes to `out`, bytes."""
+    """{test: True, or why it failed} of one group, each test that was planned included; what it says goes to
+    `out`, bytes."""
     started = time.monotonic()
 
     def say(text):
@@ -106,13 +116,13 @@ def run_group(image, parcel, group, word, out):
     verdicts = verdicts_of(image, parcel, group, word, out, say)
     if not verdicts:
         say(f"FAIL  {group}: could not start")
-        verdicts = {group: None}
+        verdicts = {group: "could not start"}
     say(f"----- {group}: {time.monotonic() - started:.0f} s")
-    return {test: bool(verdict) for test, verdict in verdicts.items()}
+    return verdicts
 
 
 def verdicts_of(image, parcel, group, word, out, say):
-    """{test: passed, or None if it did not end}; empty if the group could not start."""
+    """As `run_group` returns it; empty if the group could not start."""
     with tempfile.TemporaryDirectory(prefix="primed-share.") as share:
         try:
             command = f"python3 -B /parcel/tests/runner.py {group} {word}"
@@ -128,5 +138,6 @@ def verdicts_of(image, parcel, group, word, out, say):
         verdicts.update(json.loads(line))
     for test, verdict in verdicts.items():
         if verdict is None:
-            say(f"FAIL  {test}: did not run to its end")
+            verdicts[test] = "did not run to its end"
+            say(f"FAIL  {test}: {verdicts[test]}")
     return verdicts

@@ -1,8 +1,8 @@
 """Runs one group of tests in the guest:  runner.py GROUP [WORD]
 
 Prints each test's name and verdict, with the traceback and primed's journal when it fails, and
-writes to results-GROUP first the plan ({test: null}, ...) and then each verdict. A skipped test has
-failed: in this guest there is everything that a test may need.
+writes to results-GROUP first the plan ({test: null}, ...) and then each verdict: true, or why it failed. A
+skipped test has failed: in this guest there is everything that a test may need.
 """
 import importlib
 import json
@@ -15,6 +15,7 @@ import unittest
 
 MOST_TROUBLES = 4   # that are shown of one test
 MOST_SECONDS = 180   # for one test
+WIDEST = 400   # characters of a line that are shown
 
 
 def too_long(*_):
@@ -54,7 +55,7 @@ class Verdicts(unittest.TestResult):
         super().stopTest(test)
         name = name_of(test)
         took = time.monotonic() - self.started
-        self.record({name: not self.troubles})
+        self.record({name: last_line(self.troubles[0]) if self.troubles else True})
         print(f"{'FAIL' if self.troubles else 'ok  '}  {name} ({took:.1f} s)", flush=True)
         for trouble in self.troubles[:MOST_TROUBLES]:
             print(indented(trouble), flush=True)
@@ -85,8 +86,16 @@ class Verdicts(unittest.TestResult):
         self.troubles.append(f"skipped: {reason}")
 
 
+def cut(line):
+    return line if len(line) <= WIDEST else f"{line[:WIDEST]} ... ({len(line)} characters)"
+
+
+def last_line(text):
+    return cut(text.rstrip().splitlines()[-1])
+
+
 def indented(text):
-    return "".join(f"      {line}\n" for line in text.rstrip().splitlines()).rstrip("\n")
+    return "\n".join(f"      {cut(line)}" for line in text.rstrip().splitlines())
 
 
 def print_journal(since=0):
