@@ -27,14 +27,17 @@ package final class EventLoop {
   /// Pings systemd's watchdog, where the unit asks for one.
   package func keepWatchdogFed() { sd_event_set_watchdog(raw, 1) }
 
-  /// Calls `handler` whenever `fd` is readable, until the returned source goes. Borrows `fd`.
-  package func onReadable(_ fd: Int32, _ handler: @escaping () -> Void) throws(Errno) -> EventSource
+  /// Calls `handler` whenever `fd` is readable, until the returned source goes. Borrows `fd`. What is
+  /// `first` is read to its end before anything else is done.
+  package func onReadable(_ fd: Int32, first: Bool = false, _ handler: @escaping () -> Void)
+    throws(Errno) -> EventSource
   {
     let box = EventSource(handler)
     try Errno.checkNegative(
       sd_event_add_io(
         raw, &box.raw, fd, UInt32(EPOLLIN.rawValue),
         { _, _, _, userdata in EventSource.fire(userdata) }, box.unretained))
+    if first { sd_event_source_set_priority(box.raw, Int64(SD_EVENT_PRIORITY_IMPORTANT)) }
     return box
   }
 

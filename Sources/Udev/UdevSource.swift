@@ -50,7 +50,10 @@ package final class UdevSource: DeviceSource {
     // CAP_NET_ADMIN the kernel grants what net.core.rmem_max allows.
     udev_monitor_set_receive_buffer_size(monitor, 4 << 20)
     try Errno.checkNegative(udev_monitor_enable_receiving(monitor))
-    readable = try loop.onReadable(udev_monitor_get_fd(monitor)) { [unowned self] in
+    // Before the bus: who calls after udevd told of a device, or has waited for it with
+    // `udevadm settle`, may rely on it. It can't keep the bus waiting for long, since an event costs
+    // udevd far more than us.
+    readable = try loop.onReadable(udev_monitor_get_fd(monitor), first: true) { [unowned self] in
       receive(handler)
     }
   }
@@ -82,8 +85,7 @@ package final class UdevSource: DeviceSource {
 
   // MARK: Events
 
-  /// One event a turn of the loop, so that a storm does not starve the bus. What an event says is old by
-  /// now: it only tells which device to look at.
+  /// What an event says is old by now: it only tells which device to look at.
   private func receive(_ handler: (DeviceEvent) -> Void) {
     guard let raw = udev_monitor_receive_device(monitor) else {
       if errno != EAGAIN { handler(.overrun) }

@@ -1,6 +1,7 @@
 // What udev tells of machines that the guest is not, as `UdevSource` understands it.
 
 import Kernel
+import Linux
 import Placement
 import Testing
 
@@ -284,6 +285,17 @@ import Testing
     machine.parent("platform/rknn", bus: "platform", driver: nil)
     machine.node(path, card: 1)
     #expect(try machine.device().driver == "rknn")
+  }
+
+  @Test func whatUdevToldComesBeforeWhateverElseIsThere() throws {
+    let card = machine.node(machine.pci("0000:03:00.0", "amdgpu"), card: 0)
+    let loop = machine.loop
+    var told = 0
+    loop.soon { loop.exit(0) }
+    try machine.source.listen { _ in told += 1 }
+    for _ in 0..<10 { machine.change(card) }
+    _ = try loop.run()
+    #expect(told == 10)
   }
 
   @Test func eitherNumberFindsTheDeviceBeforeItsEvent() throws {

@@ -27,9 +27,11 @@ class Hotplug(unittest.TestCase):
         cls.monitor.close()
         cls.broker.close()
 
-    def added(self, signals, number):
-        return signals.wait(lambda _, interfaces: number in (
-            interfaces.get(DEVICE, {}).get("RenderDevice"), interfaces.get(DEVICE, {}).get("PrimaryDevice")))
+    def added(self, signals, gpu):
+        """Its path and interfaces when it was added: with one of its nodes, or with both."""
+        numbers = {gpu.number, gpu.card_number}
+        return signals.wait(lambda _, interfaces: numbers & {
+            interfaces.get(DEVICE, {}).get("RenderDevice"), interfaces.get(DEVICE, {}).get("PrimaryDevice")})
 
     def test_1_no_device_at_all(self):
         self.assertEqual(self.broker.devices(), {})
@@ -43,8 +45,10 @@ class Hotplug(unittest.TestCase):
         added = self.broker.signals("InterfacesAdded", OBJECT_MANAGER)
         self.addCleanup(added.close)
         subprocess.run(["load-drivers", "tgpu", "vkms", "vgem"], check=True)
-        for gpu in gpus.gpus():
-            self.added(added, gpu.number)
+        for gpu in gpus.gpus():   # what udevd has told of is known to whoever asks now
+            device = self.broker.device(gpu)
+            self.assertEqual((device["RenderNode"], device["PrimaryNode"]), (gpu.render or "", gpu.card))
+            self.added(added, gpu)
         self.assertGreater(self.broker.generation(), before)
         with gpus.udmabuf() as buffer:
             self.assertIn(self.broker.place(buffer).device, [gpu.number for gpu in gpus.gpus("tgpu")])
@@ -59,7 +63,7 @@ class Hotplug(unittest.TestCase):
 
         bochs = machine.plug_bochs(self.monitor, 1)
         number = bochs.number
-        path, _ = self.added(added, number)
+        path, _ = self.added(added, bochs)
         plugged, _ = invalidated.wait(lambda generation, devices: generation > start)
         self.assertGreaterEqual(self.broker.generation(), plugged)
         device = self.broker.device(bochs)
@@ -86,8 +90,7 @@ class Hotplug(unittest.TestCase):
         for _ in range(2):
             gpus.tgpu_parameter("add", 7)
             gpu = next(gpu for gpu in gpus.gpus("tgpu") if gpu.sysfs.name == "tgpu.7")
-            number = gpu.number
-            path, interfaces = self.added(added, number)
+            path, interfaces = self.added(added, gpu)
             ids.append((path, interfaces[DEVICE]["StableId"]))
             added.seen.clear()
             removed = self.broker.signals("InterfacesRemoved", OBJECT_MANAGER)
