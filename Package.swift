@@ -1,6 +1,7 @@
 // swift-tools-version: 6.2
 // primed: tells Wayland compositors on which DRM device a client's DMA-BUF should be used.
 // A room a target; arrows only point down. See README.md, "How the code is laid out".
+import Glibc
 import PackageDescription
 
 let settings: [SwiftSetting] = [
@@ -16,6 +17,29 @@ func room(_ name: String, _ below: [Target.Dependency] = []) -> Target {
 
 func tests(_ name: String, _ of: [Target.Dependency]) -> Target {
   .testTarget(name: name, dependencies: of, swiftSettings: settings)
+}
+
+// How the daemon is linked in release builds, for little memory: Tests/Benchmarks/run says how much
+// it takes, and where. To SwiftPM such flags are unsafe: other packages may depend on PrimedClient,
+// but not on primed.
+let link = "\(Context.packageDirectory)/Sources/primed/Link"
+var lean = [
+  "-use-ld=lld", "-Xlinker", "--no-export-dynamic",
+  // What runs of Swift's library side by side, as Tests/Benchmarks/order lists it.
+  "-Xlinker", "--symbol-ordering-file=\(link)/order", "-Xlinker", "--no-warn-symbol-ordering",
+]
+// Packed relocations take a twentieth of the space; glibc reads them from 2.36 on.
+let libc = UnsafeMutablePointer<CChar>.allocate(capacity: 32)
+confstr(Int32(_CS_GNU_LIBC_VERSION), libc, 32)
+let glibc = String(cString: libc).split { !$0.isNumber }.compactMap { Int($0) }
+if !glibc.lexicographicallyPrecedes([2, 36]) {
+  lean += ["-Xlinker", "-z", "-Xlinker", "pack-relative-relocs"]
+}
+// libstdc++ costs a megabyte and little of it is used, so the static one is linked where it is
+// installed: in Fedora it is a package of its own.
+var archives = glob_t()
+if glob("/usr/lib*/gcc/*/*/libstdc++.a", 0, nil, &archives) == 0 {
+  lean += ["-L\(link)", "-Xclang-linker", "-static-libgcc"]
 }
 
 let package = Package(
@@ -70,7 +94,9 @@ let package = Package(
         "CShims",
       ]),
     .executableTarget(
-      name: "primed", dependencies: ["Broker", "Bus", "Linux"], swiftSettings: settings),
+      name: "primed", dependencies: ["Broker", "Bus", "Linux"], exclude: ["Link"],
+      swiftSettings: settings,
+      linkerSettings: [.unsafeFlags(lean, .when(platforms: [.linux], configuration: .release))]),
     .executableTarget(
       name: "primed-introspect", dependencies: ["BPFLoader"], swiftSettings: settings),
     .executableTarget(

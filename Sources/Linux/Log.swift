@@ -8,7 +8,18 @@ internal import Synchronization
 package enum LogLevel: Int32, CaseIterable, Sendable {
   case emerg, alert, crit, err, warning, notice, info, debug
 
-  package var name: String { "\(self)" }
+  package var name: String {
+    switch self {
+    case .emerg: "emerg"
+    case .alert: "alert"
+    case .crit: "crit"
+    case .err: "err"
+    case .warning: "warning"
+    case .notice: "notice"
+    case .info: "info"
+    case .debug: "debug"
+    }
+  }
   package init?(name: String) {
     guard let level = Self.allCases.first(where: { $0.name == name }) else { return nil }
     self = level

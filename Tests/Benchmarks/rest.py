@@ -7,7 +7,9 @@ import socket
 import statistics
 import subprocess
 import tempfile
+import textwrap
 import time
+from typing import NamedTuple
 
 import harness
 import private_bus
@@ -80,9 +82,62 @@ def armed_timers(pid):
     return armed
 
 
-def asleep(pid, goals):
-    """No wakeups to count: it waits without a time-out, and no timer of it is set."""
-    goals.check("idle: timers that will wake it, the watchdog aside", armed_timers(pid), 0)
+class Rest(NamedTuple):
+    memory: dict    # file's name: (KiB resident, of it private)
+    threads: int
+    timers: int     # that will wake it; without a time-out to wait for there is nothing else to count
+
+    @property
+    def resident(self):
+        return sum(pages for pages, _ in self.memory.values())
+
+
+def memory(pid):
+    """By file; the heap, the stack and such are of none."""
+    found = {}
+    for line in open(f"/proc/{pid}/smaps"):
+        key, *values = line.split()
+        if not key.endswith(":"):
+            name = pathlib.Path(values[4]).name if len(values) > 4 and values[4][0] == "/" else "no file"
+        elif key in ("Rss:", "Anonymous:"):
+            pages, private = found.get(name, (0, 0))
+            more = int(values[0])
+            found[name] = (pages + more, private) if key == "Rss:" else (pages, private + more)
+    return found
+
+
+def at_rest(address, folder, machine):
+    """After a first answer."""
+    primed = harness.Primed(address, folder, machine)
+    client = harness.Client(address)
+    client.place("game") if machine else client.objects()
+    client.ping()   # by now it has done with the answer
+    pid = primed.process.pid
+    found = Rest(memory(pid), len(os.listdir(f"/proc/{pid}/task")), armed_timers(pid))
+    client.close()
+    primed.stop()
+    return found
+
+
+def idle(options, goals):
+    """On a simulated machine and on this one. Which pages of a file come along with one that is touched differs
+    from run to run."""
+    with tempfile.TemporaryDirectory() as where, open(f"{where}/log", "w") as log:
+        bus = private_bus.Daemon(where, log)
+        for what, machine in (("a simulated laptop", harness.laptop()), ("this machine", None)):
+            rounds = sorted((at_rest(bus.address, where, machine) for _ in range(options.rounds)),
+                            key=lambda one: one.resident)
+            middle = rounds[len(rounds) // 2]
+            files = sorted(middle.memory.items(), key=lambda one: -one[1][0])
+            print(textwrap.fill("KiB resident (of them private): " + ", ".join(
+                f"{name} {pages} ({private})" for name, (pages, private) in files),
+                110, initial_indent=" " * 5, subsequent_indent=" " * 5, break_on_hyphens=False))
+            goals.check(f"idle, {what}: MiB resident", middle.resident / 1024, 8)
+            if machine:   # what this one has primed look at meanwhile is its own affair
+                goals.check(f"idle, {what}: threads", max(one.threads for one in rounds), 1)
+                goals.check(f"idle, {what}: timers that will wake it, the watchdog aside",
+                            max(one.timers for one in rounds), 0)
+        bus.stop()
 
 
 # FLOOR.md's bound, 5 ms, is that many round trips of a Ping on the machine that it was set on (75 us).

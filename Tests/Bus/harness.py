@@ -75,7 +75,7 @@ def buffer(name):
 
 
 class Primed:
-    """A running daemon."""
+    """A running daemon, of a simulated machine (a scenario, or a name of one) or, with None, of this one."""
 
     def __init__(self, address, folder, simulate, limits=(), wait=True, options=()):
         self.folder = pathlib.Path(folder)
@@ -86,11 +86,11 @@ class Primed:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(f"{self.folder}/notify-{time.monotonic_ns()}")
         self._notify.settimeout(PATIENCE)
+        machine = ["--simulate", simulate] if simulate else []
         reading, writing = os.pipe()
         environment = {k: v for k, v in os.environ.items() if k not in ("JOURNAL_STREAM", "WATCHDOG_USEC")}
         self.process = subprocess.Popen(
-            [*limits, str(primed), "--bus", address, "--simulate", simulate, "--log-level", "info",
-             *options],
+            [*limits, str(primed), "--bus", address, *machine, "--log-level", "info", *options],
             env={**environment, "NOTIFY_SOCKET": self._notify.getsockname()},
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=writing)
         os.close(writing)
