@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -13,10 +14,12 @@ import dbus
 import broker
 import gpus
 import load_client
+import procs
 
 UNIT = "primed.service"
 DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d")
 EXPOSURE = 13   # tenths
+RESIDENT = 8 << 10   # KiB; where it lies: Tests/Benchmarks/run
 RELEASE = "org.primed.release-device"
 
 
@@ -206,6 +209,18 @@ class Life(unittest.TestCase):
         until(lambda: count() == f"{here + 1} DRM devices")
         gpus.tgpu_parameter("remove", 7)
         until(lambda: count() == f"{here} DRM devices")
+
+    def test_it_is_small_at_rest(self):
+        """After a first look at every device, and an answer."""
+        client = broker.Broker()
+        self.addCleanup(client.close)
+        with gpus.udmabuf() as buffer:
+            client.place(buffer)
+        procs.at_rest(broker.pid(), 64)
+        rollup = pathlib.Path(f"/proc/{broker.pid()}/smaps_rollup").read_text()
+        resident = int(re.search(r"^Rss: +(\d+) kB", rollup, re.MULTILINE)[1])
+        print(f"      {resident} KiB resident", flush=True)
+        self.assertLess(resident, RESIDENT)
 
 
 class Journal(unittest.TestCase):
