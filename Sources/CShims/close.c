@@ -133,6 +133,13 @@ int primed_identity(int fd, dev_t *device, ino_t *inode)
 	return 0;
 }
 
+bool primed_has_no_type(int fd)
+{
+	struct statx s;
+
+	return look(fd, "", &s) && !(s.stx_mode & S_IFMT);
+}
+
 static void *closer(void *first)
 {
 	int fd = (int)(intptr_t)first;

@@ -24,7 +24,8 @@ package final class DMABufReader: BufferReader {
     if let fileSystem {
       guard device == fileSystem else { return nil }
     } else {
-      guard Self.fdinfo(fd).exporter != nil else { return nil }
+      // Of others' fds a driver may be asked, which may wake its device or wait for it.
+      guard primed_has_no_type(fd), Self.fdinfo(fd).exporter != nil else { return nil }
       fileSystem = device
     }
     return BufferIdentity(inode: UInt64(inode))

@@ -14,6 +14,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/platform_device.h>
 #include <linux/pm_runtime.h>
+#include <linux/seq_file.h>
 #include <linux/version.h>
 
 #include <drm/drm_drv.h>
@@ -113,11 +114,22 @@ static long tgpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	return ret;
 }
 
+/* As xe's: reads what only a device that is awake can tell. */
+static void tgpu_show_fdinfo(struct seq_file *m, struct file *filp)
+{
+	struct device *dev = file_device(filp)->drm.dev;
+
+	wake(dev);
+	seq_puts(m, "drm-driver:\ttgpu\n");
+	let_sleep(dev);
+}
+
 static const struct file_operations tgpu_fops = {
 	.owner = THIS_MODULE,
 	.open = drm_open,
 	.release = tgpu_release,
 	.unlocked_ioctl = tgpu_ioctl,
+	.show_fdinfo = tgpu_show_fdinfo,
 	.poll = drm_poll,
 	.read = drm_read,
 	.llseek = noop_llseek,
