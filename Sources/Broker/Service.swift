@@ -165,7 +165,7 @@ final class Service: BrokerService {
 
   /// A caller's words for the log, where they must not look like a line of ours.
   private static func oneLine(_ words: String) -> String {
-    String(words.prefix(200).map { $0.isNewline ? " " : $0 })
+    String(words.map { $0.isNewline ? " " : $0 })
   }
 
   private static func hangs(_ node: Node) -> String {
