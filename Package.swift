@@ -85,7 +85,7 @@ let package = Package(
       resources: [.embedInCode("Scenarios")], swiftSettings: settings),
 
     // The service.
-    room("Bus", ["Kernel", "Placement", "Linux", "CBus", "CSystemd"]),
+    room("Bus", ["Kernel", "Placement", "Linux", "CShims", "CBus", "CSystemd"]),
     room(
       "Broker",
       [

@@ -4,7 +4,6 @@ internal import Bus
 internal import CShims
 internal import Glibc
 internal import Linux
-internal import Placement
 
 /// A pipe a guard: the caller holds the writing end, we see the hang-up of its last copy.
 final class Guards {
@@ -22,26 +21,22 @@ final class Guards {
     }
   }
   private let loop: EventLoop
-  private var entries: [DeviceNumber: Entry] = [:]
+  private var entries: [ObjectIdentifier: Entry] = [:]
 
   init(loop: EventLoop) { self.loop = loop }
 
-  func isHeld(_ device: DeviceNumber) -> Bool { entries[device] != nil }
-
   /// `onGone` is called once, when the last copy of the returned end is closed.
-  func make(
-    for device: DeviceNumber, onGone: @escaping () -> Void
-  ) throws(Errno) -> OwnedGuard {
+  func make(onGone: @escaping () -> Void) throws(Errno) -> OwnedGuard {
     var (reading, writing): (Int32, Int32) = (-1, -1)
     try Errno.check(primed_pipe(&reading, &writing))
     let hold = OwnedGuard(OwnedFD(writing))
     let entry = Entry(OwnedFD(reading))
     entry.source = try loop.onReadable(reading) { [unowned self, unowned entry] in
       guard entry.isClosed() else { return }
-      entries[device] = nil
+      entries[ObjectIdentifier(entry)] = nil
       onGone()
     }
-    entries[device] = entry
+    entries[ObjectIdentifier(entry)] = entry
     return hold
   }
 }

@@ -146,7 +146,7 @@ final class Service: BrokerService {
     guard let view = engine.device(device), let node = view.description.node else {
       return then(.failure(.unknownDevice(device)))
     }
-    guard view.state != .released, !guards.isHeld(node.number) else {
+    guard view.state != .released else {
       return then(.failure(.released(device)))
     }
     connection?.deviceReleasing(node.number)
@@ -165,7 +165,7 @@ final class Service: BrokerService {
 
   /// A caller's words for the log, where they must not look like a line of ours.
   private static func oneLine(_ words: String) -> String {
-    String(words.prefix(200).map { $0.isNewline ? " " : $0 })
+    String(words.map { $0.isNewline ? " " : $0 })
   }
 
   private static func hangs(_ node: Node) -> String {
@@ -177,13 +177,13 @@ final class Service: BrokerService {
     _ device: DeviceDescription, _ node: Node, _ then: (Result<OwnedGuard, BusError>) -> Void
   ) {
     do throws(Errno) {
-      let hold = try guards.make(for: node.number) { [self] in
-        engine.unrelease(node.number)
+      let hold = try guards.make { [self] in
+        engine.unrelease(device.stableID)
         Log.write(.notice, "\(node.path) is back", [("DEVICE", device.stableID)])
       }
       then(.success(hold))
     } catch {
-      engine.unrelease(node.number)
+      engine.unrelease(device.stableID)
       then(.failure(.failed("no guard: \(error)")))
     }
   }

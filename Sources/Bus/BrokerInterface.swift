@@ -10,6 +10,8 @@ internal import Placement
 
 /// The most that one PlaceMany may ask: what fits into one message's fds on dbus-broker.
 private let placeManyLimit = 64
+/// Characters of the reason for a release that are kept, for the log.
+private let whyLimit = 200
 
 /// Runs a handler's body: a thrown error becomes the call's error reply.
 private func handle(
@@ -391,12 +393,14 @@ func primed_bus_release_device(
   return handle(call, connection, error) { () throws(BusError) in
     let device: DeviceNumber
     let why: String
-    do {
+    let kept: OwnedMessage
+    do throws(Errno) {
       device = DeviceNumber(try call.readUInt64())
-      why = try call.readString().map { String(cString: $0) } ?? ""
+      why = try call.readString().map { String(String(cString: $0).prefix(whyLimit)) } ?? ""
+      kept = try OwnedMessage.stub(of: call)
     } catch { throw .invalidArgument("\(error)") }
-    let kept = OwnedMessage(keeping: call)
-    connection.authorize(call, Names.releaseAction) { refusal in
+    connection.track(Caller(uniqueName: call.sender), call)
+    connection.authorize(kept, Names.releaseAction) { refusal in
       if let refusal { return kept.message.replyError(refusal) }
       connection.service.release(device, why: why, for: kept.message.senderName) { result in
         switch result {

@@ -171,18 +171,16 @@ package final class BusConnection {
   private static let authorizationLimit = 4
 
   /// Root may; others ask polkit, without the loop waiting for it. `then` gets nil for "yes".
-  func authorize(_ call: Message, _ action: String, then: @escaping (BusError?) -> Void) {
-    let caller = Caller(uniqueName: call.sender)
-    track(caller, call)
-    let kept = OwnedMessage(keeping: call)
-    whenIdentified(caller) { [unowned self] uid in
+  /// The caller must be tracked.
+  func authorize(_ call: OwnedMessage, _ action: String, then: @escaping (BusError?) -> Void) {
+    whenIdentified(Caller(uniqueName: call.message.sender)) { [unowned self] uid in
       guard let uid else { return then(.tooManyConnections) }
       if uid == 0 { return then(nil) }
       guard authorizing[uid, default: 0] < Self.authorizationLimit else {
         return then(.limitsExceeded("others of your calls wait for authorization; try again later"))
       }
       authorizing[uid, default: 0] += 1
-      Authorization.ask(bus, kept.message, action) { [unowned self] verdict in
+      Authorization.ask(bus, call.message, action) { [unowned self] verdict in
         authorizing[uid]! -= 1
         if authorizing[uid] == 0 { authorizing[uid] = nil }
         switch verdict {

@@ -129,6 +129,26 @@ final class OwnedMessage {
     return OwnedMessage(taking: raw!)
   }
 
+  /// What a reply needs of a call that waits for somebody: the call itself would keep all the fds and
+  /// words that came with it for as long.
+  static func stub(of call: Message) throws(Errno) -> OwnedMessage {
+    var raw: OpaquePointer?
+    var cookie: UInt64 = 0
+    try Errno.checkNegative(sd_bus_message_get_cookie(call.raw, &cookie))
+    try Errno.checkNegative(
+      sd_bus_message_new(
+        sd_bus_message_get_bus(call.raw), &raw, UInt8(SD_BUS_MESSAGE_METHOD_CALL)))
+    let stub = OwnedMessage(taking: raw!)
+    try Errno.checkNegative(sd_bus_message_set_sender(raw, call.sender))
+    try Errno.checkNegative(
+      sd_bus_message_set_expect_reply(raw, sd_bus_message_get_expect_reply(call.raw)))
+    try Errno.checkNegative(
+      sd_bus_message_set_allow_interactive_authorization(
+        raw, sd_bus_message_get_allow_interactive_authorization(call.raw)))
+    try Errno.checkNegative(sd_bus_message_seal(raw, cookie, 0))
+    return stub
+  }
+
   /// More than the bus takes from us in time: what is sent beyond is lost, rather than kept for a
   /// bus or a reader that is stuck.
   private static let queueLimit: UInt64 = 8192

@@ -4,6 +4,7 @@
 // A message of 32 MiB has room for millions of fds, hints and values, and everybody else waits while one
 // is read: what is more than anyone could mean is not read to its end.
 
+internal import CShims
 internal import CSystemd
 internal import Glibc
 internal import Linux
@@ -188,6 +189,8 @@ extension Message {
 
 /// nil for any fd but a pidfd of a process that lives.
 private func pid(ofPidfd fd: Int32) -> UInt32? {
+  // Of others a driver may be asked, which may wake its device or wait for it.
+  guard primed_is_pidfd(fd) else { return nil }
   for line in readText("/proc/self/fdinfo/\(fd)").split(separator: "\n")
   where line.hasPrefix("Pid:") {
     return UInt32(line.dropFirst(4).drop { $0 == "\t" || $0 == " " })

@@ -195,6 +195,8 @@ int primed_client_place(struct primed_client *c, const struct primed_query *quer
 			ask_again(c, &full, known);
 		return 1;
 	}
+	if (!primed_are_buffers(&full))
+		return fail(EBADF);
 	if ((r = begin_question(c, &full, &key, placed, data)) == 0)
 		return 0;
 	if (r == -EBUSY || r == -ENOMEM)

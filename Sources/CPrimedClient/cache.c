@@ -1,9 +1,11 @@
-/* What was answered before: found by an fstat a plane and one look-up. */
+/* What was answered before: found by a statx a plane and one look-up. */
 #define _GNU_SOURCE
 #include "internal.h"
 
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 
 static uint64_t mix(uint64_t hash, uint64_t value)
@@ -11,23 +13,46 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 	return (hash ^ value) * 0x9e3779b97f4a7c15u;
 }
 
+/* Any client may pass off a file of its own file system as a DMA-BUF: that is not asked, since it may never
+ * answer. */
+static int look(int fd, struct statx *s)
+{
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, s);
+}
+
+/* A DMA-BUF has none of the types of files. A simulated primed's buffers are memfds: they have seals, and ask nobody. */
+bool primed_are_buffers(const struct primed_query *query)
+{
+	struct statx s;
+
+	for (unsigned int i = 0; i < query->n_planes; i++)
+		if (look(query->planes[i], &s) < 0 ||
+		    (s.stx_mode & S_IFMT && fcntl(query->planes[i], F_GET_SEALS) < 0))
+			return false;
+	return true;
+}
+
 int primed_key_of(const struct primed_query *query, struct key *key)
 {
-	struct stat s;
+	struct statx s;
 	uint64_t rest = 0;
 
 	for (unsigned int i = query->n_planes; i-- > 0;) {
-		if (fstat(query->planes[i], &s) < 0)
+		if (look(query->planes[i], &s) < 0)
 			return -1;
 		if (i > 0)
-			rest = mix(rest, s.st_ino);
+			rest = mix(rest, s.stx_ino);
 	}
 	rest = mix(rest, query->sampling_device);
 	rest = mix(rest, query->target_device);
 	rest = mix(rest, query->primary_device);
 	rest = mix(rest, query->usage | (uint64_t)query->format << 32);
 	rest = mix(rest, query->modifier);
-	*key = (struct key){.device = s.st_dev, .inode = s.st_ino, .rest = rest};
+	*key = (struct key){
+		.device = makedev(s.stx_dev_major, s.stx_dev_minor),
+		.inode = s.stx_ino,
+		.rest = rest,
+	};
 	return 0;
 }
 

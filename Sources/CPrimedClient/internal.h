@@ -26,6 +26,9 @@ struct cache {
 /* -1 and errno where a plane is not an open fd. */
 int primed_key_of(const struct primed_query *query, struct key *key);
 
+/* Whether all planes may be sent: the copy of a file that sd-bus closes may never let go of it. */
+bool primed_are_buffers(const struct primed_query *query);
+
 /* CLOCK_MONOTONIC in milliseconds. */
 uint64_t primed_now_ms(void);
 

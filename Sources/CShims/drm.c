@@ -67,6 +67,7 @@ static int close_keeping_errno(int fd, int result)
 {
 	int e = errno;
 
+	primed_own(fd);
 	close(fd);
 	errno = e;
 	return result;

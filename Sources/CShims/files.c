@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,6 +74,14 @@ void primed_name_thread(const char *name)
 int primed_pidfd_open(pid_t pid)
 {
 	return (int)syscall(SYS_pidfd_open, pid, 0);
+}
+
+bool primed_is_pidfd(int fd)
+{
+	siginfo_t unused;
+
+	/* ECHILD: of a process that is no child of ours. */
+	return waitid(P_PIDFD, (id_t)fd, &unused, WEXITED | WNOHANG | WNOWAIT) == 0 || errno == ECHILD;
 }
 
 void primed_block_signal(int signal)

@@ -24,7 +24,8 @@ package final class DMABufReader: BufferReader {
     if let fileSystem {
       guard device == fileSystem else { return nil }
     } else {
-      guard Self.fdinfo(fd).exporter != nil else { return nil }
+      // Of others' fds a driver may be asked, which may wake its device or wait for it.
+      guard primed_has_no_type(fd), Self.fdinfo(fd).exporter != nil else { return nil }
       fileSystem = device
     }
     return BufferIdentity(inode: UInt64(inode))
@@ -56,6 +57,8 @@ package final class DMABufReader: BufferReader {
     for line in readText("/proc/self/fdinfo/\(fd)").split(separator: "\n") {
       let pair = line.split(separator: ":", maxSplits: 1)
       guard pair.count == 2 else { continue }
+      // Anybody's word, with newlines if it likes, and after it nothing of the kernel's.
+      if pair[0] == "name" { break }
       let value = pair[1].drop { $0 == "\t" || $0 == " " }
       if pair[0] == "exp_name" { exporter = String(value) }
       if pair[0] == "size" { size = UInt64(value) ?? 0 }

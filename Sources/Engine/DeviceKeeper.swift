@@ -181,19 +181,19 @@ final class DeviceKeeper {
 
   /// `then` with whether it is released; a device whose nodes can't be closed now is not.
   func release(_ slot: DeviceSlot, then: @escaping (Bool) -> Void) {
-    guard let number = registry[slot]?.description.node?.number else { return then(false) }
+    guard let stableID = registry[slot]?.description.stableID else { return then(false) }
     let incarnation = incarnation(of: slot)
     commit(registry.release(slot))
     prober.release(slot) { [unowned self] closed in
       if !closed {
-        self.commit(self.registry.unrelease(number, as: .unresponsive))
+        self.commit(self.registry.unrelease(stableID, as: .unresponsive))
         if incarnation == self.incarnation(of: slot) { self.noteTimeout(slot) }
       }
       then(closed)
     }
   }
 
-  func unrelease(_ number: DeviceNumber) { commit(registry.unrelease(number)) }
+  func unrelease(_ stableID: String) { commit(registry.unrelease(stableID)) }
 }
 
 /// Calls `done` at the last of `count` steps.

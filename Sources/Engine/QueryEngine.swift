@@ -443,7 +443,7 @@ package final class QueryEngine {
     guard keeper.registry[slot]?.state != .released else { throw .released }
     keeper.release(slot, then: then)
   }
-  package func unrelease(_ number: DeviceNumber) { keeper.unrelease(number) }
+  package func unrelease(_ stableID: String) { keeper.unrelease(stableID) }
 
   /// A device that let a deadline pass has answered after all.
   package func answered(_ slot: DeviceSlot) { keeper.noteAnswer(slot) }

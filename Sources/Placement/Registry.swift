@@ -14,9 +14,9 @@ package struct RegistryChange: Sendable, Equatable {
 package struct Registry: Sendable {
   package private(set) var entries: [DeviceEntry?] = []
   package private(set) var goneDrivers = DriverSet()
-  /// Nodes and stable id of what is released, whether it is there or not: a device that comes back
-  /// while its guard is held stays closed.
-  private var released: [(nodes: [DeviceNumber], stableID: String)] = []
+  /// Stable ids of what is released, whether it is there or not: a device that comes back while its
+  /// guard is held stays closed, and its numbers may be another's by then.
+  private var released: Set<String> = []
 
   package init() {}
 
@@ -86,26 +86,19 @@ package struct Registry: Sendable {
 
   package mutating func release(_ slot: DeviceSlot) -> RegistryChange? {
     guard let description = self[slot]?.description else { return nil }
-    let nodes = [description.render, description.primary].compactMap { $0?.number }
-    released.append((nodes, description.stableID))
+    released.insert(description.stableID)
     return set(.released, of: slot)
   }
 
-  /// The device that this node belonged to when it was released may be used again, if it is there.
+  /// The device may be used again, if it is there.
   package mutating func unrelease(
-    _ number: DeviceNumber, as state: DeviceState = .ready
+    _ stableID: String, as state: DeviceState = .ready
   ) -> RegistryChange? {
-    guard let i = released.firstIndex(where: { $0.nodes.contains(number) }) else { return nil }
-    let stableID = released.remove(at: i).stableID
-    guard !isReleased(stableID) else { return nil }
+    guard released.remove(stableID) != nil else { return nil }
     let index = entries.firstIndex {
       $0?.description.stableID == stableID && $0?.state == .released
     }
     return index.flatMap { set(state, of: DeviceSlot(UInt8($0))) }
-  }
-
-  private func isReleased(_ stableID: String) -> Bool {
-    released.contains { $0.stableID == stableID }
   }
 
   // MARK: Steps
@@ -115,7 +108,7 @@ package struct Registry: Sendable {
     guard free < DeviceSlot.limit else { return nil }
     if free == entries.count { entries.append(nil) }
     var entry = DeviceEntry(description)
-    if isReleased(description.stableID) { entry.state = .released }
+    if released.contains(description.stableID) { entry.state = .released }
     entries[free] = entry
     return RegistryChange(
       kind: .added, slot: DeviceSlot(UInt8(free)), entry: entry, matters: true)

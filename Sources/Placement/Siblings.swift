@@ -4,6 +4,8 @@
 package struct SiblingKey: Hashable, Sendable {
   /// A caller's word about clients must not teach another's buffers.
   package var asker: UInt64
+  /// Whose connection that is.
+  package var user: UInt32
   package var client: UInt32
   package var format: UInt32
   package var modifier: UInt64
@@ -15,6 +17,7 @@ package struct SiblingKey: Hashable, Sendable {
   package init?(hints: Hints, size: UInt64, exporter: ExporterName) {
     guard hints.clientPID != 0, let format = hints.format, size != 0 else { return nil }
     asker = hints.asker
+    user = hints.user
     client = hints.clientPID
     self.format = format
     modifier = hints.modifier ?? 0x00ff_ffff_ffff_ffff
@@ -51,8 +54,11 @@ package struct Siblings {
     for key in taught.keys { taught[key]?.scrub(slot) }
   }
 
+  /// The oldest of the user who has most: nobody's flood makes others' forgotten.
   private mutating func dropOldest() {
-    guard let oldest = taught.min(by: { $0.value.looked < $1.value.looked }) else { return }
-    taught[oldest.key] = nil
+    let counts = taught.keys.reduce(into: [UInt32: Int]()) { $0[$1.user, default: 0] += 1 }
+    let most = counts.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key
+    let oldest = taught.filter { $0.key.user == most }.min { $0.value.looked < $1.value.looked }
+    if let oldest { taught[oldest.key] = nil }
   }
 }

@@ -148,7 +148,7 @@ public final class PrimedClient: Sendable {
     return try await withCheckedThrowingContinuation { ask(planes, hints, Asker($0)) }
   }
 
-  /// The answer from the cache, at the cost of an fstat a plane and a look-up; nil: `place` has to ask.
+  /// The answer from the cache, at the cost of a statx a plane and a look-up; nil: `place` has to ask.
   public func known(_ planes: [Int32], _ hints: Hints = Hints()) -> Placement? {
     var now = primed_placement()
     let found = withQuery(planes, hints) { query in

@@ -76,7 +76,7 @@ package final class ScenarioPlayer {
     case .suspend(let device): kernel.suspend(device)
     case .resume(let device): kernel.resume(device)
     case .release(let device): release(device, expecting: step.expect, path)
-    case .unrelease(let device): engine.unrelease(scenario.devices[device].number)
+    case .unrelease(let device): engine.unrelease(kernel.devices[device].description.stableID)
     case .hang(let device): kernel.hang(device)
     case .look: break
     }

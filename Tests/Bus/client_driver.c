@@ -4,6 +4,7 @@
  *   ask NAME     asks about the simulated buffer NAME   NAME DEVICE ACCESS asked|known|default
  *   peek NAME    the cache only                         NAME DEVICE ACCESS known, or NAME none
  *   insist NAME  asks, and again in the callback        as ask
+ *   file PID FD  asks about an fd of another process    file DEVICE ... as ask, or file error ERRNO
  *   end          closes the client                      what waited; then "fds N": left open beyond the start
  *
  * and "changed" at on_changed, "lost" when the bus is lost. */
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define MOST 64
@@ -102,6 +104,18 @@ static void peek(struct buffer *buffer)
 		printf("%s none\n", buffer->name);
 }
 
+/* Taken without opening it. */
+static void ask_about_file(const char *pid, const char *fd)
+{
+	static struct buffer file = {.name = "file"};
+	int process = (int)syscall(SYS_pidfd_open, atoi(pid), 0);
+
+	file.fd = (int)syscall(SYS_pidfd_getfd, process, atoi(fd), 0);
+	ask(&file);
+	close(process);
+	close(file.fd);
+}
+
 static void changed(void *data)
 {
 	(void)data;
@@ -115,6 +129,10 @@ static bool obey(char *line)
 
 	if (!command || !name)
 		return false;
+	if (strcmp(command, "file") == 0) {
+		ask_about_file(name, strtok(NULL, " \n"));
+		return true;
+	}
 	find(name)->insist = strcmp(command, "insist") == 0;
 	if (strcmp(command, "peek") == 0)
 		peek(find(name));

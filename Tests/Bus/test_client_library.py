@@ -1,5 +1,6 @@
 """The C client library against a server that is played here, so that it can be slow, wrong and hostile; under
 the address sanitizer."""
+import errno
 import os
 import pathlib
 import select
@@ -12,6 +13,7 @@ from jeepney import DBusAddress, HeaderFields, MessageType, message_bus, new_err
 from jeepney.io.blocking import open_dbus_connection
 
 import harness
+import hung_files
 from harness import DGPU, IGPU, MAY_MOVE, NAME, NATIVE, PATH, PATIENCE, PROJECT
 
 LIBRARY = PROJECT / "Sources/CPrimedClient"
@@ -138,6 +140,20 @@ class ClientLibrary(unittest.TestCase):
         self.server.bus.send(new_method_return(call, ANSWER, (DGPU, NATIVE, 3, 78, 5, {})))
         self.says(f"whoever {DGPU} {NATIVE} asked")
         return call.header.fields[HeaderFields.sender]
+
+
+class HungFiles(ClientLibrary):
+    def test_a_file_is_no_buffer_and_is_not_asked(self):
+        """A Wayland client's: its file system never answers whoever looks at it, or closes it."""
+        with tempfile.TemporaryDirectory(prefix="primed-hung-") as folder:
+            files = hung_files.HungFiles(f"{folder}/hung", self.driver.process.pid)
+            file = files.open()
+            self.driver.tell("file", str(os.getpid()), str(file))
+            try:
+                self.says(f"file error {errno.EBADF}")
+            finally:
+                os.close(file)
+                files.end()
 
 
 class Answers(ClientLibrary):

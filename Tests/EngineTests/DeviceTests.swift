@@ -198,7 +198,7 @@ import Testing
     let imports = laptop.machine.imports
     #expect(laptop.machine.place(laptop.engine, 7) { $0.fresh = true }.device == laptop.igpu)
     #expect(laptop.machine.imports == imports + 1)
-    laptop.engine.unrelease(laptop.dgpu)
+    laptop.engine.unrelease("dgpu")
     #expect(laptop.engine.device(laptop.dgpu)?.state == .ready)
     #expect(laptop.machine.place(laptop.engine, 7).device == laptop.dgpu)
   }

@@ -136,10 +136,11 @@ import Testing
 
   private func key(
     asker: UInt64 = 7, client: UInt32 = 42, format: UInt32? = 1, modifier: UInt64? = 2,
-    size: UInt64 = 4096, exporter: ExporterName = .drm
+    size: UInt64 = 4096, exporter: ExporterName = .drm, user: UInt32 = 0
   ) -> SiblingKey? {
     var hints = Hints()
     hints.asker = asker
+    hints.user = user
     hints.clientPID = client
     hints.format = format
     hints.modifier = modifier
@@ -221,6 +222,18 @@ import Testing
     #expect(siblings.count == 10)
     #expect(siblings.seed(for: try #require(key(client: 1)), at: 0) == nil)
     #expect(siblings.seed(for: try #require(key(client: 11)), at: 0) != nil)
+  }
+
+  @Test func aFloodPushesOutItsOwnGroups() throws {
+    var siblings = Siblings(limit: 10)
+    siblings.learn(facts, from: try #require(key(user: 1000)))
+    for client in 1...20 as ClosedRange<UInt32> {
+      var facts = facts
+      facts.looked = Milliseconds(client)
+      siblings.learn(facts, from: try #require(key(asker: 8, client: client, user: 1001)))
+    }
+    #expect(siblings.count == 10)
+    #expect(siblings.seed(for: try #require(key(user: 1000)), at: 0) != nil)
   }
 
   @Test func aDeviceThatGoesIsForgotten() throws {

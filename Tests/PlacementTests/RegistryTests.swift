@@ -100,9 +100,9 @@ import Testing
     _ = registry.apply(device("a"))
     #expect(registry.release(DeviceSlot(0))?.kind == .changed)
     #expect(state(registry, "a") == .released)
-    #expect(registry.unrelease(DeviceNumber(major: 226, minor: 128))?.kind == .changed)
+    #expect(registry.unrelease("a")?.kind == .changed)
     #expect(state(registry, "a") == .ready)
-    #expect(registry.unrelease(DeviceNumber(major: 226, minor: 128)) == nil)
+    #expect(registry.unrelease("a") == nil)
   }
 
   @Test func comesBackReleasedWhileItIsHeld() {
@@ -112,7 +112,23 @@ import Testing
     _ = registry.remove(sysfsPath: "/sys/a")
     _ = registry.apply(device("a", minor: 5))
     #expect(state(registry, "a") == .released)
-    _ = registry.unrelease(DeviceNumber(major: 226, minor: 128))
+    _ = registry.unrelease("a")
     #expect(state(registry, "a") == .ready)
+  }
+
+  /// One is given to a virtual machine, and another gets its numbers meanwhile.
+  @Test func aReleaseIsOfTheDeviceAndNotOfItsNumbers() {
+    var registry = Registry()
+    _ = registry.apply(device("a"))
+    _ = registry.release(DeviceSlot(0))
+    _ = registry.remove(sysfsPath: "/sys/a")
+    _ = registry.apply(device("b"))
+    #expect(state(registry, "b") == .ready)
+    _ = registry.release(DeviceSlot(0))
+    _ = registry.unrelease("b")
+    #expect(state(registry, "b") == .ready)
+    _ = registry.remove(sysfsPath: "/sys/b")
+    _ = registry.apply(device("a"))
+    #expect(state(registry, "a") == .released)
   }
 }

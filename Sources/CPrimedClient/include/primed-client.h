@@ -4,7 +4,7 @@
  * Nothing here blocks after primed_client_open, and nothing starts a thread: poll the one fd and dispatch. A
  * question that primed does not answer in time, or at all, is answered with the compositor's own default,
  * so that a compositor needs no second path. Answers are cached by the buffer's identity for as long as
- * primed says that they hold; an answer from the cache costs an fstat a plane and a look-up. So ask whenever a
+ * primed says that they hold; an answer from the cache costs a statx a plane and a look-up. So ask whenever a
  * buffer is used, say at every commit, rather than keep an answer of your own.
  *
  * An answer that primed calls unsettled (recheck) is given until a later question finds it due: that one is
@@ -118,7 +118,7 @@ int primed_client_dispatch(struct primed_client *client);
  *
  * Returns 1 if `now` has the answer already: from the cache, or the default where no bus is there; `placed` is
  * not called. 0 if `placed` will be called. -1 with errno set and nothing done: EINVAL (number of
- * planes), EBADF (not an fd), EBUSY (too many questions under way: use your default), ENOMEM.
+ * planes), EBADF (not an fd of a DMA-BUF), EBUSY (too many questions under way: use your default), ENOMEM.
  */
 int primed_client_place(struct primed_client *client, const struct primed_query *query,
 			struct primed_placement *now, primed_placed placed, void *data);

@@ -10,6 +10,12 @@
  * AT_STATX_DONT_SYNC): a FUSE server can't stall the caller. 0, or -1 and errno. */
 int primed_identity(int fd, dev_t *device, ino_t *inode);
 
+/* The fd is ours: its close, which may wait, is not put off to a thread. */
+void primed_own(int fd);
+
+/* An inode of none of the types of files, as a DMA-BUF's is. Asks as little. */
+bool primed_has_no_type(int fd);
+
 /* Opened with O_PATH: names a file, gives no access to it. */
 bool primed_is_path_only(int fd);
 
@@ -33,6 +39,9 @@ void primed_name_thread(const char *name);
 
 /* pidfd_open(2), close-on-exec. */
 int primed_pidfd_open(pid_t pid);
+
+/* Whether it is a pidfd, of any process. Asks nobody but the kernel. */
+bool primed_is_pidfd(int fd);
 
 /* Blocks one signal, or (0) all of them, in the calling thread. */
 void primed_block_signal(int signal);

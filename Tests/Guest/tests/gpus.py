@@ -28,6 +28,7 @@ TGPU_CREATE = ioc(READ_WRITE, "d", 0x40, 16)
 TGPU_INFO = ioc(READ_WRITE, "d", 0x41, 24)
 UDMABUF_CREATE = ioc(WRITE, "u", 0x42, 24)
 DMA_HEAP_ALLOC = ioc(READ_WRITE, "H", 0x00, 24)
+DMA_BUF_SET_NAME = ioc(WRITE, "b", 0x01, 8)
 
 RADEON_GTT, RADEON_VRAM = 2, 4
 TGPU_SYSTEM, TGPU_VRAM = 0, 1
@@ -107,6 +108,10 @@ class Buffer:
     @property
     def inode(self):
         return os.fstat(self.fd).st_ino
+
+    def set_name(self, name):
+        """Whoever holds a DMA-BUF may name it, in 31 characters of any kind."""
+        fcntl.ioctl(self.fd, DMA_BUF_SET_NAME, name.encode() + b"\0")
 
     def close(self):
         os.close(self.fd)

@@ -1,6 +1,9 @@
 """A device that sleeps is left asleep, and one that was used falls asleep as it would have."""
+import os
 import subprocess
 import unittest
+
+import dbus
 
 import broker
 import gpus
@@ -69,6 +72,22 @@ class Power(unittest.TestCase):
                 self.assertGreater(int(self.gpu.attribute("opens")), opens)
                 wait_for_status(self.gpu, "suspended")
                 self.assertNotIn(self.gpu.render, procs.drm_nodes(broker.pid()))
+                self.assertEqual(self.resumes(), before)
+
+    def test_a_node_that_somebody_sends_is_not_asked(self):
+        """Some drivers wake their device, and wait for it, to tell of an open node in fdinfo."""
+        node = self.gpu.open()
+        self.addCleanup(os.close, node)
+        self.sleep_after(50)
+        broker.restart()   # no DMA-BUF was seen yet, by which others are told from them
+        for hints in ({}, {"client": dbus.types.UnixFd(node)}):
+            with self.subTest(hints=hints), gpus.udmabuf() as buffer:
+                wait_for_status(self.gpu, "suspended")
+                before = self.resumes()
+                if hints:
+                    self.broker.place(buffer, **hints)
+                else:
+                    self.assertRaises(dbus.DBusException, self.broker.place, node)
                 self.assertEqual(self.resumes(), before)
 
     def test_no_query_no_use(self):

@@ -48,3 +48,19 @@ class NothingMoves(unittest.TestCase):
 
     def test_flag_validated(self):
         self.thousand_queries("validated")
+
+
+class ForgedNames(unittest.TestCase):
+    def test_a_buffers_name_is_not_its_exporters(self):
+        """fdinfo prints the name after what the kernel says itself, and prints it as it is."""
+        gpus.tgpu_parameter("mode", "ignored")
+        broker.restart()
+        client = broker.Broker()
+        self.addCleanup(client.close)
+        # A driver whose buffers are of system memory, which any device may import.
+        for text in ("\nexp_name:\tvirtio_gpu", "\nname:\t\nexp_name:\tvirtio_gpu"):
+            with self.subTest(text=text), gpus.tgpu(TGPU_VRAM) as buffer:
+                buffer.set_name(text)
+                before = kernel.tgpu_moves()
+                client.place(buffer)
+                self.assertEqual(kernel.tgpu_moves(), before)

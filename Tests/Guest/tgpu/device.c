@@ -8,12 +8,14 @@
  *	import_errno (rw)		imports fail with it; 0: they don't
  *	import_delay_ms (rw)		imports take so long; writing 0 releases those that wait
  *	import_uninterruptible (rw)	1: they wait in D state
+ *	close_delay_ms (rw)		the last close of an open node takes so long, in D state; 0 ends it
  *	power/control (rw)		"on" (default): never suspended; "auto": when idle
  *	power/autosuspend_delay_ms (rw)
  */
 #include <linux/dma-mapping.h>
 #include <linux/platform_device.h>
 #include <linux/pm_runtime.h>
+#include <linux/seq_file.h>
 #include <linux/version.h>
 
 #include <drm/drm_drv.h>
@@ -62,11 +64,14 @@ static int tgpu_open(struct drm_device *drm, struct drm_file *file)
 
 static int tgpu_release(struct inode *inode, struct file *filp)
 {
-	struct drm_device *drm = &file_device(filp)->drm;
+	struct tgpu_device *gpu = file_device(filp);
+	struct drm_device *drm = &gpu->drm;
 	int ret;
 
 	drm_dev_get(drm);
 	wake(drm->dev);
+	wait_event_timeout(gpu->import_wait, !READ_ONCE(gpu->close_delay_ms),
+			   msecs_to_jiffies(READ_ONCE(gpu->close_delay_ms)));
 	ret = drm_release(inode, filp);
 	let_sleep(drm->dev);
 	drm_dev_put(drm);
@@ -113,11 +118,22 @@ static long tgpu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	return ret;
 }
 
+/* As xe's: reads what only a device that is awake can tell. */
+static void tgpu_show_fdinfo(struct seq_file *m, struct file *filp)
+{
+	struct device *dev = file_device(filp)->drm.dev;
+
+	wake(dev);
+	seq_puts(m, "drm-driver:\ttgpu\n");
+	let_sleep(dev);
+}
+
 static const struct file_operations tgpu_fops = {
 	.owner = THIS_MODULE,
 	.open = drm_open,
 	.release = tgpu_release,
 	.unlocked_ioctl = tgpu_ioctl,
+	.show_fdinfo = tgpu_show_fdinfo,
 	.poll = drm_poll,
 	.read = drm_read,
 	.llseek = noop_llseek,
@@ -188,6 +204,7 @@ SETTING(peers, u64, "%#llx", kstrtou64);
 SETTING(import_errno, int, "%d", kstrtoint);
 SETTING(import_delay_ms, int, "%d", kstrtoint);
 SETTING(import_uninterruptible, int, "%d", kstrtoint);
+SETTING(close_delay_ms, int, "%d", kstrtoint);
 
 static struct attribute *tgpu_attrs[] = {
 	&dev_attr_opens.attr,
@@ -199,6 +216,7 @@ static struct attribute *tgpu_attrs[] = {
 	&dev_attr_import_errno.attr,
 	&dev_attr_import_delay_ms.attr,
 	&dev_attr_import_uninterruptible.attr,
+	&dev_attr_close_delay_ms.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(tgpu);
