@@ -5,15 +5,18 @@ A group is a file tests/test_GROUP.py; in the guest tests/runner.py runs it and 
 the share as they come, so that those of a guest that dies are not lost. What a group needs of the
 host, tests/prepare_GROUP makes first, in the parcel.
 
-Groups whose time does not depend on the host's run side by side, one a CPU, each printed when it ends;
-those that are about races follow one by one.
+The guest has one of several kernels. Making the images, and then the groups whose time does not depend on the
+host's, go side by side, one a CPU, each printed when it ends; those that are about races follow one by one.
 """
+import collections
 import concurrent.futures
 import io
 import itertools
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,6 +27,12 @@ import vm
 
 GROUP_TIMEOUT = 1200   # seconds; a busy machine takes several times as long as an idle one
 PROGRAMS = ("primed", "primectl", "primed-introspect")
+
+# What is run on which kernel: on the first all groups; on the others what depends on how a kernel lays out its
+# memory, which is what introspection reads.
+KERNELS = {"6.12": (), "6.1": ("introspection", "introspection_races", "introspection_service.Answers",
+                               "introspection_service.Calibration")}
+FIRST = next(iter(KERNELS))
 
 
 def pack(directory, project, binaries):
@@ -41,33 +50,48 @@ def pack(directory, project, binaries):
             subprocess.run(["strip", "-o", directory / "bin" / name, binaries / name], check=True)
 
 
-def groups(parcel, words):
-    """(group, word or '') of each restore: all groups, or those that GROUP or GROUP.WORD name."""
+class Group(collections.namedtuple("Group", "kernel name words")):
+    """A restore of the guest: those of a group's tests that have one of the words in their name, or all."""
+
+    @property
+    def prefix(self):
+        """Of its tests' names."""
+        return "" if self.kernel == FIRST else f"{self.kernel}: "
+
+    def __str__(self):
+        return self.prefix + self.name
+
+
+def groups(parcel, kernel, words):
+    """The restores for all groups, or for those that words, each GROUP or GROUP.WORD, name."""
     names = sorted(path.stem.removeprefix("test_") for path in (parcel / "tests").glob("test_*.py"))
-    if not words:
-        return [(name, "") for name in names]
-    chosen = []
-    for word in words:
-        group, _, rest = word.partition(".")
-        if group not in names:
-            sys.exit(f"guest: no group of tests {group}; there are: {' '.join(names)}")
-        chosen.append((group, rest))
-    return chosen
+    chosen = {}
+    for word in words or names:
+        name, _, rest = word.partition(".")
+        if name not in names:
+            sys.exit(f"guest: no group of tests {name}; there are: {' '.join(names)}")
+        chosen.setdefault(name, []).append(rest)
+    return [Group(kernel, name, words) for name, words in chosen.items()]
 
 
-def run(image, parcel, words):
-    """Runs the tests; returns the exit status: 0 only if all passed and there were any."""
-    chosen = groups(parcel, words)
-    for group in {group for group, _ in chosen}:   # now, since every guest gets the whole parcel
-        prepare = parcel / f"tests/prepare_{group}"
+def run(make_image, parcel, kernels, words):
+    """Runs the tests that are named, or what is to be run on each kernel, in guests in the images that
+    `make_image` returns (KERNEL -> directory). Returns the exit status: 0 only if all passed and there were any.
+    """
+    # The other kernels' first, since one of these is long: at the end it would go alone.
+    chosen = [group for kernel in reversed(kernels) for group in groups(parcel, kernel, words or KERNELS[kernel])]
+    for name in {group.name for group in chosen}:   # now, since every guest gets the whole parcel
+        prepare = parcel / f"tests/prepare_{name}"
         if prepare.exists():
             subprocess.run([prepare], cwd=parcel, check=True)
-    steady = [one for one in chosen if pace(parcel, one[0]) == "steady"]
-    racing = [one for one in chosen if one not in steady]
     verdicts = {}
-    for some in itertools.chain(side_by_side(image, parcel, steady),
-                                (run_group(image, parcel, *one, sys.stdout.buffer) for one in racing)):
-        verdicts.update(some)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        images = {kernel: pool.submit(make_image, kernel) for kernel in kernels}
+        alone = [group for group in chosen if pace(parcel, group) == "real"]
+        beside = [group for group in chosen if group not in alone]
+        for some in itertools.chain(side_by_side(pool, images, parcel, beside),
+                                    (run_group(images, parcel, group, sys.stdout.buffer) for group in alone)):
+            verdicts.update(some)
     return summary(verdicts)
 
 
@@ -81,57 +105,60 @@ def summary(verdicts):
     return 0 if passed and not failures else 1
 
 
-def side_by_side(image, parcel, chosen):
+def side_by_side(pool, images, parcel, chosen):
     """The verdicts of each group."""
-    def run_one(one):
+    def run_one(group):
         out = io.BytesIO()
-        return run_group(image, parcel, *one, out), out
+        return run_group(images, parcel, group, out), out
 
     if len(chosen) > 1:
-        print(f"guest: {' '.join(name for name, _ in chosen)}: {os.cpu_count()} at a time, each some minutes", flush=True)
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for under_way in concurrent.futures.as_completed([pool.submit(run_one, one) for one in chosen]):
-            verdicts, out = under_way.result()
-            sys.stdout.buffer.write(out.getvalue())
-            sys.stdout.flush()
-            yield verdicts
+        print(f"guest: {', '.join(map(str, chosen))}: {os.cpu_count()} at a time, each some minutes", flush=True)
+    for under_way in concurrent.futures.as_completed([pool.submit(run_one, group) for group in chosen]):
+        verdicts, out = under_way.result()
+        sys.stdout.buffer.write(out.getvalue())
+        sys.stdout.flush()
+        yield verdicts
 
 
 def pace(parcel, group):
-    """A group that is about races says PACE = "real": both CPUs at once. The others' deadlines must not
-    depend on the host's load."""
-    says = (parcel / f"tests/test_{group}.py").read_text().splitlines()
-    return "real" if 'PACE = "real"' in says else "steady"
+    """`steady`, or what the group says by PACE = "...": `real` if it is about races, which take both CPUs at once;
+    `free` if no deadline is in it."""
+    says = re.search(r'^PACE = "(\w+)"', (parcel / f"tests/test_{group.name}.py").read_text(), re.MULTILINE)
+    return says[1] if says else "steady"
 
 
-def run_group(image, parcel, group, word, out):
+def run_group(images, parcel, group, out):
     """{test: True, or why it failed} of one group, each test that was planned included; what it says goes to
     `out`, bytes."""
-    started = time.monotonic()
-
     def say(text):
         out.write(f"{text}\n".encode())
         out.flush()
 
-    verdicts = verdicts_of(image, parcel, group, word, out, say)
+    try:
+        image = images[group.kernel].result()
+    except subprocess.CalledProcessError:   # image/build has said why
+        image = None
+    started = time.monotonic()
+    verdicts = verdicts_of(image, parcel, group, out, say) if image else {}
     if not verdicts:
-        say(f"FAIL  {group}: could not start")
-        verdicts = {group: "could not start"}
+        why = "could not start" if image else "there is no guest; see above why its image could not be made"
+        say(f"FAIL  {group}: {why}")
+        verdicts = {str(group): why}
     say(f"----- {group}: {time.monotonic() - started:.0f} s")
     return verdicts
 
 
-def verdicts_of(image, parcel, group, word, out, say):
+def verdicts_of(image, parcel, group, out, say):
     """As `run_group` returns it; empty if the group could not start."""
     with tempfile.TemporaryDirectory(prefix="primed-share.") as share:
         try:
-            command = f"python3 -B /parcel/tests/runner.py {group} {word}"
+            command = shlex.join(["python3", "-B", "/parcel/tests/runner.py", group.prefix, group.name, *group.words])
             status = vm.run(image, share, command, GROUP_TIMEOUT, parcel, pace(parcel, group), out)
             if status:
                 say(f"the tests' runner ended with {status}")
         except vm.GuestDied as death:
             say(f"guest died: {death}")
-        results = pathlib.Path(share, f"results-{group}")
+        results = pathlib.Path(share, f"results-{group.name}")
         lines = results.read_text().splitlines() if results.exists() else []
     verdicts = {}
     for line in lines:

@@ -25,10 +25,11 @@ import tempfile
 import time
 
 
-# How the guest's time passes. `real`: as the host's, both CPUs at once. `steady`: 2 ns an instruction, so
-# that on a busy host no deadline in the guest passes for want of the host's attention; one CPU at a
-# time. A sleeping guest sleeps in the host's time in both. A snapshot fits both.
+# How the guest's time passes. `real` and `free`: as the host's, both CPUs at once. `steady`: 2 ns an
+# instruction, so that on a busy host no deadline in the guest passes for want of the host's attention; one
+# CPU at a time, and a quarter slower. A sleeping guest sleeps in the host's time in all. A snapshot fits all.
 PACES = {"real": ["-accel", "tcg,thread=multi"],
+        "free": ["-accel", "tcg,thread=multi"],
         "steady": ["-accel", "tcg,thread=single", "-icount", "shift=1,sleep=on,align=off"]}
 PARCEL_SIZE = 256 << 20   # bytes; the same in every run, since the snapshot knows the disk
 

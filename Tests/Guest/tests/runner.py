@@ -1,4 +1,6 @@
-"""Runs one group of tests in the guest:  runner.py GROUP [WORD]
+"""Runs one group of tests in the guest:  runner.py PREFIX GROUP [WORD...]
+
+PREFIX is put before the tests' names; those are run that have one of the words in them, or all.
 
 Prints each test's name and verdict, with the traceback and primed's journal when it fails, and
 writes to results-GROUP first the plan ({test: null}, ...) and then each verdict: true, or why it failed. A
@@ -16,6 +18,7 @@ import unittest
 MOST_TROUBLES = 4   # that are shown of one test
 MOST_SECONDS = 180   # for one test
 WIDEST = 400   # characters of a line that are shown
+PREFIX, GROUP, *WORDS = sys.argv[1:]
 
 
 def too_long(*_):
@@ -24,7 +27,7 @@ def too_long(*_):
 
 def name_of(test):
     """group.Class.what_it_shows"""
-    return test.id().removeprefix("test_").replace(".test_", ".")
+    return PREFIX + test.id().removeprefix("test_").replace(".test_", ".")
 
 
 def flatten(suite):
@@ -107,14 +110,13 @@ def print_journal(since=0):
 
 
 def main():
-    group, word = sys.argv[1], "".join(sys.argv[2:])
-    module = importlib.import_module(f"test_{group}")
+    module = importlib.import_module(f"test_{GROUP}")
     tests = [test for test in flatten(unittest.defaultTestLoader.loadTestsFromModule(module))
-             if word in name_of(test)]
+             if any(word in name_of(test) for word in WORDS or [""])]
     signal.signal(signal.SIGALRM, too_long)
-    verdicts = Verdicts(pathlib.Path(f"results-{group}"))
+    verdicts = Verdicts(pathlib.Path(f"results-{GROUP}"))
     verdicts.record({name_of(test): None for test in tests})
-    print(f"===== {group}: {len(tests)} tests", flush=True)
+    print(f"===== {PREFIX}{GROUP}: {len(tests)} tests", flush=True)
     unittest.TestSuite(tests).run(verdicts)
 
 
