@@ -65,6 +65,12 @@ class Help(unittest.TestCase):
             for text in files:
                 self.assertRegex(text, rf"(--|-l ){option[2:]}\b")
 
+    def test_every_option_of_the_loader_is_in_its_page(self):
+        found = set(re.findall(r"^  (--[a-z-]+)", output("primed-introspect", "--help"), re.M))
+        self.assertEqual(found, {"--btf", "--help", "--version"})
+        page = self.plain("primed-introspect.8")
+        self.assertEqual({option for option in found if option not in page}, set())
+
     def test_every_command_and_option_of_primectl_is_in_its_page(self):
         page = self.plain("primectl.1")
         for words, arguments in subcommands():
@@ -86,7 +92,8 @@ class Help(unittest.TestCase):
 
     def test_versions_agree(self):
         version = output("primed", "--version").split()[1]
-        self.assertEqual(output("primectl", "--version"), f"primectl {version}\n")
+        for other in ("primectl", "primed-introspect"):
+            self.assertEqual(output(other, "--version"), f"{other} {version}\n")
         newest = re.search(r"^## CHANGELOG\n\n### (\S+)", (PROJECT / "README.md").read_text(), re.M)[1]
         self.assertEqual(newest, version)
 
@@ -102,6 +109,13 @@ class Refusals(unittest.TestCase):
                 said = output("primed", *words, status=2)
                 self.assertIn(mend, said)
                 self.assertEqual(said.count("\n"), 1)
+
+    def test_loader(self):
+        for words, mend in ((["--foo"], "--foo: unknown option; see primed-introspect --help"),
+                            (["--btf"], "needs a value")):
+            said = output("primed-introspect", *words, status=2)
+            self.assertIn(mend, said)
+            self.assertTrue(said.startswith("primed-introspect: "), said)
 
     def test_primectl(self):
         nowhere = ["--bus", "unix:path=/nowhere"]
