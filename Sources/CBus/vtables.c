@@ -1,4 +1,4 @@
-/* The D-Bus interfaces as sd-bus tables: one row a member, in the order of dbus/ and PRODUCT.md. The
+/* The D-Bus interfaces as sd-bus tables: one row a member, in the order of dbus/. The
  * handlers are Swift, in Sources/Bus. */
 #include "CBus.h"
 

@@ -163,7 +163,7 @@ struct DeviceDraft {
 private let softwareDrivers: Set<String> = ["vgem", "vkms"]
 /// They only show what the CPU copies into them.
 private let sinkDrivers: Set<String> = ["udl", "evdi", "gud", "simpledrm", "simple-framebuffer"]
-/// HANDLE_TO_FD answers ENOSYS (KERNEL.md, "Seen on real drivers").
+/// HANDLE_TO_FD answers ENOSYS (Tests/Guest/tests/test_kernel.py shows it).
 private let neverExporting: Set<String> = ["bochs-drm", "qxl"]
 /// Render-only SoC drivers, whose buffers a display device that shares no parent can show.
 private let splitRenderers: Set<String> = [

@@ -1,4 +1,4 @@
-"""The contract of PRODUCT.md: answers, hints, errors, introspection, properties."""
+"""The contract, as dbus/ has it: answers, hints, errors, introspection, properties."""
 import os
 import re
 import shlex
