@@ -33,20 +33,15 @@ struct DevicesCommand: ParsableCommand {
       return print("No DRM device. primed shows one as soon as its driver is there.")
     }
     printTable(
-      [
-        [
-          "", "NODE", "DRIVER", "DEVICE", "ROLE", "MEMORY", "POWER", "NO_MOVE", "STATE",
-          "CONNECTORS",
-        ]
-      ]
+      [["", "NODE", "DRIVER", "ROLE", "MEMORY", "POWER", "STATE", "CONNECTORS", "DEVICE"]]
         + devices.map(row))
   }
 
+  /// The longest last, so that a narrow terminal breaks nothing else.
   private func row(_ d: DeviceInfo) -> [String] {
     [
-      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.name, d.text("Role"), memory(d),
-      d.text("Power"), d.text("NoMove"), d.text("State"),
-      d.list("Connectors").joined(separator: " "),
+      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.text("Role"), memory(d),
+      d.text("Power"), d.text("State"), d.list("Connectors").joined(separator: " "), d.name,
     ]
   }
 

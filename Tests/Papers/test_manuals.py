@@ -1,6 +1,7 @@
 """Manual pages and --help: they render without a warning, and leave out nothing that the programs have."""
 import json
 import re
+import tempfile
 import unittest
 
 from programs import PROJECT, output
@@ -96,6 +97,36 @@ class Help(unittest.TestCase):
             self.assertEqual(output(other, "--version"), f"{other} {version}\n")
         newest = re.search(r"^## CHANGELOG\n\n### (\S+)", (PROJECT / "README.md").read_text(), re.M)[1]
         self.assertEqual(newest, version)
+
+
+class Words(unittest.TestCase):
+    def test_every_rule_is_in_the_papers(self):
+        """As a scenario that expects another one is told them."""
+        scenario = json.loads(output("primectl", "scenario", "show", "hybrid-laptop"))
+        scenario["steps"][0]["expect"]["rule"] = "none"
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(scenario, file)
+            file.flush()
+            said = output("primectl", "scenario", "run", file.name, status=1)
+        rules = re.search(r'"none" is none of (.*)', said)[1].split(", ")
+        self.assertGreaterEqual(len(rules), 8)
+        for paper in ("dbus/org.primed.Broker1.xml", "systemd/man/primed-scenario.5", "README.md"):
+            text = (PROJECT / paper).read_text()
+            self.assertEqual([rule for rule in rules if rule not in text], [], paper)
+
+
+class Width(unittest.TestCase):
+    """Of a terminal; what the makers call a device comes last, and is as long as they like."""
+
+    def test_devices(self):
+        for machine in ("hybrid-laptop", "nvidia-1037-amd"):
+            told = output("dbus-run-session", "--", "bash", "-c",
+                          f"primed --bus session --simulate {machine} 2>/dev/null & primed=$!\n"
+                          "gdbus wait --session --timeout 10 org.primed.Broker1\n"
+                          "primectl devices --bus session; kill $primed; wait")
+            lines = told[told.index("   NODE"):].splitlines()
+            self.assertTrue(lines[0].endswith("DEVICE"), lines)
+            self.assertEqual([line for line in lines if len(line[:lines[0].index("DEVICE")].rstrip()) > 80], [])
 
 
 class Refusals(unittest.TestCase):
