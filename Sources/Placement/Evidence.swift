@@ -50,13 +50,17 @@ package struct Introspection: Sendable, Equatable {
   package var registered: Bool
   package var residency: Memory
   package var preferred: Memory
+  /// How many importers are attached; nil: unknown. A hint, read without their lock: it decides nothing.
+  package var attached: UInt8?
   package init(
-    card: DeviceNumber, render: DeviceNumber, registered: Bool, residency: Memory, preferred: Memory
+    card: DeviceNumber, render: DeviceNumber, registered: Bool, residency: Memory,
+    preferred: Memory, attached: UInt8? = nil
   ) {
     self.card = card
     self.render = render
     self.registered = registered
     self.residency = residency
     self.preferred = preferred
+    self.attached = attached
   }
 }

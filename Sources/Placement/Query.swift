@@ -136,6 +136,8 @@ package struct Explanation: Sendable, Equatable {
   package var home: DeviceNumber?
   package var homeMemory = Memory.unknown
   package var residency = Memory.unknown
+  /// Importers attached to plane 0 when it was last looked at; nil: unknown.
+  package var attachments: UInt32?
   package var reason = ""
   package var rule = ""
   package var evidence: [String] = []

@@ -203,6 +203,9 @@ struct PlaceCommand: ParsableCommand {
     for key in ["rule", "home-memory", "residency"] {
       if case .string(let word) = reply.details[key] { facts.append([key, word]) }
     }
+    if case .number(let count) = reply.details["attachments"] {
+      facts.append(["attachments", "\(count) when last looked at"])
+    }
     if case .strings(let list) = reply.details["evidence"] {
       for (i, line) in list.enumerated() { facts.append([i == 0 ? "evidence" : "", line]) }
     }

@@ -38,6 +38,7 @@ class Answers(BusTest):
         self.assertEqual({device for device, _, _ in details["devices"]}, {IGPU, DGPU})
         for key in ("residency", "reason", "rule", "evidence"):
             self.assertTrue(details[key], key)
+        self.assertNotIn("attachments", details, "nothing tells of them here")
 
     def test_planes(self):
         self.assertEqual(self.client.place("video", "video.1").device, IGPU)

@@ -135,6 +135,16 @@ class Answers(Case):
             with make() as buffer:
                 self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "system", INTENT)
 
+    def test_importers_are_counted(self):
+        with gpus.udmabuf() as buffer:
+            self.assertEqual(self.place(buffer).details["attachments"], 0)
+            node = gpus.gpu("vkms").open()
+            try:
+                gpus.ask(node, gpus.PRIME_FD_TO_HANDLE, "IIi", 0, 0, buffer.fd)
+                self.assertEqual(self.place(buffer).details["attachments"], 1)
+            finally:
+                os.close(node)
+
     def test_of_no_device(self):
         for make in gpus.of_no_device():
             with make() as buffer:
