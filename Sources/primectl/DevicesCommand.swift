@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Bus
+import Placement
 import Simulation
 
 struct DevicesCommand: ParsableCommand {
@@ -52,7 +53,17 @@ struct DevicesCommand: ParsableCommand {
   private func show(_ device: DeviceInfo) {
     printTable(
       device.properties.sorted { $0.key < $1.key }.map { key, value in
-        [key, key == "DedicatedMemory" ? memory(device) : value.words]
+        [key, words(key, value, of: device)]
       })
+  }
+
+  private func words(_ key: String, _ value: BusValue, of device: DeviceInfo) -> String {
+    switch (key, value) {
+    case ("DedicatedMemory", _): memory(device)
+    // As `ls -l` has it.
+    case ("RenderDevice", .number(let number)), ("PrimaryDevice", .number(let number)):
+      number == 0 ? "-" : "\(number) (\(DeviceNumber(number).words))"
+    default: value.words
+    }
   }
 }
