@@ -75,8 +75,7 @@ package final class Daemon {
       devices: machine.devices, reader: machine.reader, prober: machine.prober,
       time: machine.time, settings: settings)
     service = Service(
-      engine: engine, reader: machine.reader, loop: loop, sources: { [machine] in machine.evidence }
-    )
+      engine: engine, reader: machine.reader, loop: loop, sources: machine.evidence)
     do throws(Errno) {
       connection = try BusConnection(options.bus, on: loop, serving: service)
     } catch {
@@ -148,7 +147,7 @@ package final class Daemon {
     machine.devicesChanged()
     if engine.noMove != toldNoMove {
       toldNoMove = engine.noMove
-      connection.propertiesChanged(["NoMove"])
+      connection.propertiesChanged(["NoMove", "Evidence"])
     }
   }
 

@@ -11,7 +11,7 @@ from gi.repository import GLib
 
 from harness import (
     DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PATIENCE, PROJECT, BusTest, dev_t, opened,
-    wait_until)
+    laptop, wait_until)
 
 CARD_OF_IGPU = dev_t(1)
 
@@ -299,6 +299,15 @@ class Documentation(BusTest):
             self.assertEqual(live, types)
 
 
+class Mainline(BusTest):
+    scenario = laptop(kernel={"noMove": "ignored"})
+
+    def test_evidence_is_what_is_in_use(self):
+        self.client.place("game")
+        self.assertEqual(self.client.get("NoMove"), "ignored")
+        self.assertEqual(self.client.get("Evidence"), ["declared", "driver-record", "safe-import", "passive"])
+
+
 class Properties(BusTest):
     def test_broker(self):
         values = self.client.get_all()
@@ -306,6 +315,12 @@ class Properties(BusTest):
         self.assertIn(values["NoMove"], ("honoured", "ignored", "unknown"))
         self.assertIn("declared", values["Evidence"])
         self.assertEqual({row[6] for row in values["Pairs"]}, {"table"})
+
+    def test_evidence_is_what_is_in_use(self):
+        self.client.place("game")
+        self.assertEqual(self.client.get("NoMove"), "honoured")
+        self.assertEqual(self.client.get("Evidence"), ["declared", "driver-record", "no-move-import", "safe-import",
+                                                       "passive"])
 
     def test_devices(self):
         devices = {one[DEVICE]["RenderDevice"]: one[DEVICE] for one in self.client.objects().values()}

@@ -16,7 +16,7 @@ from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
 
 UNIT = "primed.service"
 LOADER = "primed-introspect@.service"
-SOURCES = ["declared", "driver-record", "introspection", "no-move-import", "safe-import", "passive"]
+SOURCES = ["declared", "driver-record", "introspection", "safe-import", "passive"]
 WITHOUT = [source for source in SOURCES if source != "introspection"]
 
 
