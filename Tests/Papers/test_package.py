@@ -25,6 +25,10 @@ class Package(unittest.TestCase):
         """No error and no warning; there is nothing to override."""
         self.assertEqual(output("lintian", "--allow-root", "--fail-on", "error,warning", self.package), "")
 
+    def test_refusal_says_what_to_do(self):
+        said = output(PROJECT / "systemd/build-deb", "--bin", "/nowhere", status=1)
+        self.assertIn("swift build -c release", said)
+
     def test_contents(self):
         contents = output("dpkg-deb", "--contents", self.package)
         self.assertIn(" ./usr/bin/primectl\n", contents)
