@@ -140,6 +140,9 @@ class Refusals(unittest.TestCase):
                 said = output("primed", *words, status=2)
                 self.assertIn(mend, said)
                 self.assertEqual(said.count("\n"), 1)
+        for option in ("--pairs", "--simulate"):
+            said = output("primed", "--bus", "unix:path=/nowhere", option, "/nowhere", status=1)
+            self.assertRegex(said, rf"^primed: err: {option}.* /nowhere.*\n$")
 
     def test_loader(self):
         for words, mend in ((["--foo"], "--foo: unknown option; see primed-introspect --help"),

@@ -113,6 +113,7 @@ import Testing
 
   @Test func ownRowsMayNameDriversThatAreNotKnown() {
     let table = PairTable(own: PairRow.parse("mydrm * pins nothing works").rows)
+    #expect(table.rows.first?.source == "own, line 1")
     #expect(table.systemOnly(DriverID("mydrm")))
     #expect(!table.systemOnly(DriverID("yourdrm")))
   }
