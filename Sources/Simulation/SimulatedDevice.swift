@@ -56,6 +56,7 @@ extension DeviceDescription {
     dedicatedMemory = model.dedicated
     role = model.role
     connectors = model.connectors
+    connected = model.connectors
     power = model.power
     imports = model.imports
     exports = model.exports

@@ -41,7 +41,7 @@ struct DeviceDraft {
       draft.render = place
     } else {
       draft.primary = place
-      draft.connectors = Self.connectors(node)
+      (draft.connectors, draft.connected) = Self.connectors(node)
     }
     if let path = node.property("ID_PATH") { draft.stableID = path }
     if let seat = node.property("ID_SEAT") { draft.seat = seat }
@@ -150,12 +150,14 @@ struct DeviceDraft {
 
   /// `card0-eDP-1` is connector `eDP-1`. `status` is what the driver saw last: reading it does not
   /// make it look (drm_sysfs.c, status_show).
-  private static func connectors(_ card: UdevDevice) -> [String] {
+  private static func connectors(_ card: UdevDevice) -> (all: [String], connected: [String]) {
     let prefix = card.name + "-"
     let all = namesIn(card.path).filter { $0.hasPrefix(prefix) }.sorted()
-    let connected = all.filter { readAttribute("\(card.path)/\($0)/status") == "connected" }
-    let others = all.filter { !connected.contains($0) }
-    return (connected + others).map { String($0.dropFirst(prefix.count)) }
+      .map { String($0.dropFirst(prefix.count)) }
+    let connected = all.filter {
+      readAttribute("\(card.path)/\(prefix)\($0)/status") == "connected"
+    }
+    return (connected + all.filter { !connected.contains($0) }, connected)
   }
 }
 

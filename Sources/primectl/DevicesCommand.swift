@@ -34,7 +34,7 @@ struct DevicesCommand: ParsableCommand {
       return print("No DRM device. primed shows one as soon as its driver is there.")
     }
     printTable(
-      [["", "NODE", "DRIVER", "ROLE", "MEMORY", "POWER", "STATE", "CONNECTORS", "DEVICE"]]
+      [["", "NODE", "DRIVER", "ROLE", "MEMORY", "POWER", "STATE", "CONNECTED", "DEVICE"]]
         + devices.map(row))
   }
 
@@ -42,7 +42,8 @@ struct DevicesCommand: ParsableCommand {
   private func row(_ d: DeviceInfo) -> [String] {
     [
       d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.text("Role"), memory(d),
-      d.text("Power"), d.text("State"), d.list("Connectors").joined(separator: " "), d.name,
+      d.text("Power"), d.text("State"), d.list("ConnectedConnectors").joined(separator: " "),
+      d.name,
     ]
   }
 

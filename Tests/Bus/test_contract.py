@@ -328,6 +328,7 @@ class Properties(BusTest):
         self.assertEqual(devices[DGPU]["Driver"], "amdgpu")
         self.assertEqual(devices[DGPU]["DedicatedMemory"], 8 << 30)
         self.assertEqual(devices[IGPU]["Connectors"], ["eDP-1"])
+        self.assertEqual(devices[IGPU]["ConnectedConnectors"], ["eDP-1"])
         self.assertEqual((devices[IGPU]["Primary"], devices[DGPU]["Primary"]), (True, False))
         self.assertEqual(devices[IGPU]["State"], "ready")
 
