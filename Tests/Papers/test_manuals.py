@@ -155,6 +155,8 @@ class Refusals(unittest.TestCase):
         nowhere = ["--bus", "unix:path=/nowhere"]
         for words, status, mend in (
                 (["place"], 64, "one of --device"), (["place", "--udmabuf", "--hint", "x=1"], 64, "one of sampling"),
+                (["place", "--udmabuf", "--hint", "usage=scanout,sanout"], 64, "sanout is none of sample, scanout"),
+                (["place", "--udmabuf", "--hint", "format=XRGB8888"], 64, "fourcc, as XR24"),
                 (["place", "--fd", "99"], 64, "3<"), (["devices", "--bus", "nope"], 64, "system, session or"),
                 (["devices", *nowhere], 1, "address"), (["scenario", "show", "nope"], 1, "scenario list"),
                 (["scenario", "run", "nope"], 1, "scenario list")):
