@@ -5,7 +5,7 @@
 package enum Driver: UInt8, Sendable, CaseIterable {
   case other
   case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx
-  case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
+  case virtioGPU, vgem, vkms, cirrus, qxl, bochs, udl, gud, simpledrm
   case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson
   case sun4i, exynos, mediatek, omapdrm, tegra, armada
   /// An accelerator of Intel's (/dev/accel): exports as DRM drivers do.
@@ -17,7 +17,8 @@ package enum Driver: UInt8, Sendable, CaseIterable {
   private static let names: [String: Driver] = [
     "i915": .i915, "xe": .xe, "amdgpu": .amdgpu, "radeon": .radeon, "nouveau": .nouveau,
     "nvidia": .nvidia, "nvidia-drm": .nvidia, "vmwgfx": .vmwgfx, "virtio_gpu": .virtioGPU,
-    "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "udl": .udl,
+    "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "qxl": .qxl,
+    "bochs-drm": .bochs, "udl": .udl,
     "gud": .gud, "simpledrm": .simpledrm, "simple-framebuffer": .simpledrm, "asahi": .asahi,
     "apple-drm": .appleDRM, "apple": .appleDRM, "panfrost": .panfrost, "panthor": .panthor,
     "lima": .lima, "v3d": .v3d, "vc4": .vc4, "vc4-drm": .vc4, "etnaviv": .etnaviv,

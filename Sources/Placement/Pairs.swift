@@ -73,7 +73,9 @@ package struct PairRow: Sendable, Equatable {
     self.source = source
   }
 
-  package var neverMoves: Bool { attach.stays && map.stays }
+  package var neverMoves: Bool { (attach.stays || attach == .fails) && map.stays }
+  /// Nobody is let at its buffers, and so nobody's import does anything to them.
+  var isRefusal: Bool { attach == .fails && map.stays }
   /// An import is refused, or use hangs.
   package var neverWorks: Bool { attach == .fails || map == .fails || use == .hangs }
 
@@ -165,7 +167,13 @@ package struct PairTable: Sendable {
   /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
   /// Rows for one importer alone don't count.
   package func systemOnly(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
-    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.neverMoves ?? false
+    let row = row(exporter: exporter, importer: DriverID(.other), kernel: kernel)
+    return row?.neverMoves == true && row?.isRefusal == false
+  }
+
+  /// Whether no other device can import a buffer of this driver.
+  package func refusesAll(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
+    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.isRefusal ?? false
   }
 
   private static let systemMemory: [(String, String)] = [
@@ -188,6 +196,12 @@ package struct PairTable: Sendable {
       PairRow(
         "nvidia-drm", "others", attach: .nothing, map: .fails, use: .hangs,
         source: "NVIDIA/open-gpu-kernel-modules#1037"),
+      PairRow(
+        "qxl", "others", attach: .fails, map: .nothing, use: .works,
+        source: "drm_gem_map_attach: ENOSYS without get_sg_table"),
+      PairRow(
+        "bochs-drm", "others", attach: .fails, map: .nothing, use: .works,
+        source: "drm_gem_map_attach: ENOSYS without get_sg_table"),
       PairRow(
         "i915", "others", attach: .moves, map: .nothing, use: .works,
         source: "i915_gem_dmabuf_attach migrates to SMEM and pins"),

@@ -28,7 +28,6 @@ struct DeviceDraft {
     (draft.dedicatedMemory, draft.dedicatedMemoryIsEstimate) = dedicatedMemory(
       sysfsPath, driver: draft.driver)
     draft.power = runtimePower(sysfsPath: sysfsPath)
-    draft.exports = !neverExporting.contains(draft.driver)
   }
 
   mutating func add(node: UdevDevice) {
@@ -165,8 +164,6 @@ struct DeviceDraft {
 private let softwareDrivers: Set<String> = ["vgem", "vkms"]
 /// They only show what the CPU copies into them.
 private let sinkDrivers: Set<String> = ["udl", "evdi", "gud", "simpledrm", "simple-framebuffer"]
-/// HANDLE_TO_FD answers ENOSYS (Tests/Guest/tests/test_kernel.py shows it).
-private let neverExporting: Set<String> = ["bochs-drm", "qxl"]
 /// Render-only SoC drivers, whose buffers a display device that shares no parent can show.
 private let splitRenderers: Set<String> = [
   "asahi", "etnaviv", "lima", "panfrost", "panthor", "powervr", "pvr", "v3d",
