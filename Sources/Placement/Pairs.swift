@@ -197,12 +197,6 @@ package struct PairTable: Sendable {
         "nvidia-drm", "others", attach: .nothing, map: .fails, use: .hangs,
         source: "NVIDIA/open-gpu-kernel-modules#1037"),
       PairRow(
-        "qxl", "others", attach: .fails, map: .nothing, use: .works,
-        source: "drm_gem_map_attach: ENOSYS without get_sg_table"),
-      PairRow(
-        "bochs-drm", "others", attach: .fails, map: .nothing, use: .works,
-        source: "drm_gem_map_attach: ENOSYS without get_sg_table"),
-      PairRow(
         "i915", "others", attach: .moves, map: .nothing, use: .works,
         source: "i915_gem_dmabuf_attach migrates to SMEM and pins"),
       PairRow(
@@ -223,5 +217,10 @@ package struct PairTable: Sendable {
     ]
     + systemMemory.map {
       PairRow($0.0, "*", attach: .pins, map: .nothing, use: .works, source: $0.1)
+    }
+    + ["qxl", "bochs-drm"].map {
+      PairRow(
+        $0, "others", attach: .fails, map: .nothing, use: .works,
+        source: "drm_gem_map_attach: ENOSYS without get_sg_table")
     }
 }
