@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 // primed: tells Wayland compositors on which DRM device a client's DMA-BUF should be used.
 // A room a target; arrows only point down. See README.md, "How the code is laid out".
 import Glibc

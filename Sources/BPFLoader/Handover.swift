@@ -90,9 +90,10 @@ package enum Loader {
 
   package static let messageSize = 1024
 
-  /// To the journal, with systemd's prefix for the level.
+  /// To the journal, with systemd's prefix for the level; or to who typed it.
   package static func log(_ level: StaticString, _ text: String) {
-    let line = "<\(level)>\(text)\n"
+    let prefix = getenv("JOURNAL_STREAM") != nil ? "<\(level)>" : "primed-introspect: "
+    let line = "\(prefix)\(text)\n"
     _ = write(STDERR_FILENO, line, line.utf8.count)
   }
 }

@@ -20,6 +20,14 @@ package struct DaemonOptions: Sendable {
   package init() {}
 
   fileprivate var pairsPath: String? { pairs ?? (simulate == nil ? ownPairsPath : nil) }
+
+  /// The usual file need not be there; one that is named must.
+  fileprivate func checkPairs() throws(StartError) {
+    guard let pairs else { return }
+    do throws(Errno) { _ = try readFile(pairs) } catch {
+      throw StartError(description: "--pairs \(pairs) can't be read: \(error)")
+    }
+  }
 }
 
 package struct StartError: Error, CustomStringConvertible {
@@ -63,6 +71,7 @@ package final class Daemon {
     do throws(Errno) { loop = try EventLoop() } catch {
       throw StartError(description: "no event loop: \(error)")
     }
+    try options.checkPairs()
     machine = try Machine(options, loop)
     var settings = EngineSettings()
     settings.cachedBuffers = options.cachedBuffers
@@ -75,8 +84,7 @@ package final class Daemon {
       devices: machine.devices, reader: machine.reader, prober: machine.prober,
       time: machine.time, settings: settings)
     service = Service(
-      engine: engine, reader: machine.reader, loop: loop, sources: { [machine] in machine.evidence }
-    )
+      engine: engine, reader: machine.reader, loop: loop, sources: machine.evidence)
     do throws(Errno) {
       connection = try BusConnection(options.bus, on: loop, serving: service)
     } catch {
@@ -148,7 +156,7 @@ package final class Daemon {
     machine.devicesChanged()
     if engine.noMove != toldNoMove {
       toldNoMove = engine.noMove
-      connection.propertiesChanged(["NoMove"])
+      connection.propertiesChanged(["NoMove", "Evidence"])
     }
   }
 

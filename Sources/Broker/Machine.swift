@@ -79,13 +79,13 @@ final class Machine {
   }
 
   /// The sources of evidence that this machine has now, strongest first.
-  var evidence: [String] {
+  func evidence(_ noMove: NoMove) -> [String] {
     let introspection = introspector?.isOn ?? simulatesIntrospection
     return ["declared", "driver-record"] + (introspection ? ["introspection"] : [])
-      + ["no-move-import", "safe-import", "passive"]
+      + (noMove == .honoured ? ["no-move-import"] : []) + ["safe-import", "passive"]
   }
 
-  /// `evidence` is another one now.
+  /// Introspection came, or went.
   var onEvidenceChange: (() -> Void)? {
     get { introspector?.onSwitch }
     set { introspector?.onSwitch = newValue }

@@ -1,5 +1,5 @@
 // Asking with a buffer of our own in dedicated memory whether bit 0 alone is heeded: for kernels that
-// know NO_MOVE and don't check undefined bits (KERNEL.md, "Is the flag honoured?").
+// know NO_MOVE and don't check undefined bits.
 
 internal import DRM
 internal import Kernel

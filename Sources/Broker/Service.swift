@@ -20,12 +20,12 @@ final class Service: BrokerService {
   private let clients: Clients
   /// Set once the bus is there.
   weak var connection: BusConnection?
-  private let sources: () -> [String]
+  private let sources: (NoMove) -> [String]
 
   /// - Parameter sources: the sources of evidence in use, strongest first.
   init(
     engine: QueryEngine, reader: any BufferReader, loop: EventLoop,
-    sources: @escaping () -> [String]
+    sources: @escaping (NoMove) -> [String]
   ) {
     self.engine = engine
     self.reader = reader
@@ -198,7 +198,7 @@ final class Service: BrokerService {
   var generation: UInt64 { engine.generation }
   var primaryDevice: DeviceNumber { engine.primary?.description.node?.number ?? .none }
   var noMove: NoMove { engine.noMove }
-  var evidence: [String] { sources() }
+  var evidence: [String] { sources(noMove) }
   var pairs: PairTable { engine.pairs }
 
   /// Root, and who runs primed, see all of it; others only what is held for themselves: what users ask

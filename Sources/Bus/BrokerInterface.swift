@@ -215,6 +215,9 @@ extension Message {
     if let home = e.home { try entry("home", "t") { () throws(Errno) in try append(home) } }
     try entry("home-memory", "s") { () throws(Errno) in try append(e.homeMemory.word) }
     try entry("residency", "s") { () throws(Errno) in try append(e.residency.word) }
+    if let count = e.attachments {
+      try entry("attachments", "u") { () throws(Errno) in try append(count) }
+    }
     try entry("reason", "s") { () throws(Errno) in try append(e.reason) }
     try entry("rule", "s") { () throws(Errno) in try append(e.rule) }
     try entry("evidence", "as") { () throws(Errno) in try append(e.evidence) }

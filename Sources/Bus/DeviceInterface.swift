@@ -56,6 +56,9 @@ package final class DeviceObject {
     if old.noMove != new.noMove { changed.append("NoMove") }
     if old.imports != new.imports { changed.append("Import") }
     if old.description.connectors != new.description.connectors { changed.append("Connectors") }
+    if old.description.connected != new.description.connected {
+      changed.append("ConnectedConnectors")
+    }
     if old.state != new.state { changed.append("State") }
     emitPropertiesChanged(bus, path, Names.device, changed)
   }
@@ -104,6 +107,7 @@ func primed_bus_get_device(
     case "Export": try reply.append(d.exports)
     case "Role": try reply.append(d.role.word)
     case "Connectors": try reply.append(d.connectors)
+    case "ConnectedConnectors": try reply.append(d.connected)
     case "State": try reply.append(p.state.word)
     default: return -2
     }

@@ -1,4 +1,4 @@
-// Every name of the D-Bus contract, once. PRODUCT.md and dbus/*.xml say what they mean.
+// Every name of the D-Bus contract, once. dbus/*.xml say what they mean.
 
 package enum Names {
   /// primed's own, of the daemon and its tools; the contract's is the bus name's number.

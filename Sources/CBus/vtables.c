@@ -1,4 +1,4 @@
-/* The D-Bus interfaces as sd-bus tables: one row a member, in the order of dbus/ and PRODUCT.md. The
+/* The D-Bus interfaces as sd-bus tables: one row a member, in the order of dbus/. The
  * handlers are Swift, in Sources/Bus. */
 #include "CBus.h"
 
@@ -63,6 +63,7 @@ static const sd_bus_vtable device_vtable[] = {
 	SD_BUS_PROPERTY("Export", "b", primed_bus_get_device, 0, CONSTANT),
 	SD_BUS_PROPERTY("Role", "s", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_PROPERTY("Connectors", "as", primed_bus_get_device, 0, CHANGES),
+	SD_BUS_PROPERTY("ConnectedConnectors", "as", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_PROPERTY("State", "s", primed_bus_get_device, 0, CHANGES),
 	SD_BUS_VTABLE_END
 };

@@ -2,7 +2,7 @@
  *
  * Any local user can send any fds in any message, more of them than the message's body names, and
  * sd-bus closes them where it handles messages: on the loop. To close a FUSE file asks its server,
- * which may never answer (KERNEL.md, "Hostile fds"); a device's driver is asked at the last close; a TCP socket
+ * which may never answer; a device's driver is asked at the last close; a TCP socket
  * may linger, and be the unread content of another socket. sd-bus has no call to take a message's fds away, so it
  * is its close() that gives way: this definition comes before libc's. What could wait is closed on a thread that
  * exists for that only.

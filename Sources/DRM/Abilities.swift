@@ -1,5 +1,5 @@
 // What a device can do, found out with sacrificial buffers of primed's own: a client's buffer is
-// never used to ask (KERNEL.md, "Is the flag honoured?").
+// never used to ask, since where the flag is ignored the question is an import.
 
 internal import CShims
 internal import Glibc

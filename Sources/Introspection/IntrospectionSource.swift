@@ -146,8 +146,9 @@ package final class IntrospectionSource {
     let seen = program.look(at: plain.fd.rawValue, plain.identity)
     if case .failed(let errno) = seen { return .failed(errno) }
     let truth = Introspection(
-      card: .none, render: .none, registered: true, residency: .system, preferred: .system)
-    return seen == .buffer(truth, attached: 0) ? .told : .lied(seen)
+      card: .none, render: .none, registered: true, residency: .system, preferred: .system,
+      attached: 0)
+    return seen == .buffer(truth) ? .told : .lied(seen)
   }
 
   /// Awake or not, these wait for a buffer of ours on them: to be given to `check`.
@@ -186,8 +187,8 @@ package final class IntrospectionSource {
       card: .none, render: .none, registered: false, residency: .unknown, preferred: .unknown)
     switch seen {
     case .busy, .failed: return nothing
-    case .buffer(let told, _) where !told.registered: return nothing
-    case .buffer(let told, _):
+    case .buffer(let told) where !told.registered: return nothing
+    case .buffer(let told):
       let isTheDevice =
         told.card == known.device.primary?.number ?? .none
         && told.render == known.device.render?.number ?? .none
@@ -231,7 +232,7 @@ package final class IntrospectionSource {
 
   /// nil: no evidence. Borrows `fd`.
   package func introspect(_ fd: Int32, _ identity: BufferIdentity) -> Introspection? {
-    guard let program, isProven, case .buffer(var seen, _) = program.look(at: fd, identity) else {
+    guard let program, isProven, case .buffer(var seen) = program.look(at: fd, identity) else {
       return nil
     }
     guard seen.card != .none || seen.render != .none else { return seen }

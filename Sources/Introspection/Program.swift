@@ -6,8 +6,8 @@ package import Placement
 
 /// One answer of the program.
 package enum Seen: Sendable, Equatable {
-  /// Of a device, or (both nodes `.none`) of none. `attached`: how many importers; nil: unknown.
-  case buffer(Introspection, attached: Int?)
+  /// Of a device, or (both nodes `.none`) of none.
+  case buffer(Introspection)
   /// A DMA-BUF, but the program knows nothing of its exporter.
   case unknownExporter
   /// Not a DMA-BUF, or not the one that was asked about any more.
@@ -55,12 +55,12 @@ package final class Program: Sendable {
 
 extension Seen {
   fileprivate init(_ look: dmabuf_look) {
-    let seen = Introspection(
-      card: DeviceNumber(minor: look.card), render: DeviceNumber(minor: look.render),
-      registered: look.registered != 0, residency: Memory(look.residency),
-      preferred: Memory(look.preferred))
     let unknown = look.attached == UInt8(DMABUF_ATTACHED_UNKNOWN)
-    self = .buffer(seen, attached: unknown ? nil : Int(look.attached))
+    self = .buffer(
+      Introspection(
+        card: DeviceNumber(minor: look.card), render: DeviceNumber(minor: look.render),
+        registered: look.registered != 0, residency: Memory(look.residency),
+        preferred: Memory(look.preferred), attached: unknown ? nil : look.attached))
   }
 }
 

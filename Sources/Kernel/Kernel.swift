@@ -118,5 +118,5 @@ package protocol TimeSource: AnyObject {
 }
 
 /// How long one call into a driver may take before its asker goes on without it. The longest honest
-/// import measured was 10 ms (KERNEL.md); a driver under reset may never come back.
+/// import measured was 10 ms (in the guest); a driver under reset may never come back.
 package let probeDeadline: Milliseconds = 500

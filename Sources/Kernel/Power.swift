@@ -3,7 +3,7 @@
 internal import Linux
 package import Placement
 
-/// `power/runtime_status` of the parent device (KERNEL.md, "Devices"): a device without runtime power
+/// `power/runtime_status` of the parent device: a device without runtime power
 /// management says `unsupported` and is always on.
 package func runtimePower(sysfsPath: String) -> Power {
   switch readAttribute(sysfsPath + "/power/runtime_status") {

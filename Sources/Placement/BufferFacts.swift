@@ -19,6 +19,8 @@ package struct BufferFacts: Sendable, Equatable {
   /// Where it belongs, and where it was at the last look.
   package internal(set) var home = Memory.unknown
   package internal(set) var residency = Memory.unknown
+  /// Importers at the last look, where introspection told of them. For people only.
+  package internal(set) var attached: UInt8?
   /// Memories that some look saw it in.
   private var seen: Seen = []
   /// Nothing that a later look could show would change `home`.
@@ -110,6 +112,7 @@ extension BufferFacts {
     refused = refused.union(look.wouldMove)
     failing = failing.subtracting(reaching).subtracting(look.wouldMove).union(look.failing)
     residency = look.residency(exporters: exporters.candidates, among: devices)
+    attached = look.introspection?.attached
     if residency == .dedicated { (seen, home) = (seen.union(.dedicated), .dedicated) }
     if residency == .system { seen.insert(.system) }
     seeded = false
@@ -186,6 +189,7 @@ extension BufferFacts {
   package func seed(at now: Milliseconds) -> BufferFacts {
     var facts = self
     facts.seeded = true
+    facts.attached = nil
     facts.homeIsCertain = false
     facts.confidence = min(confidence, .state)
     facts.interval = settled ? Recheck.last : Recheck.first

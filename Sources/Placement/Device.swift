@@ -57,6 +57,8 @@ package struct DeviceDescription: Equatable, Sendable {
   package var pairedWith: String?
   /// Connected connectors first, e.g. ["eDP-1", "HDMI-A-1"].
   package var connectors: [String] = []
+  /// Those of them that have a display.
+  package var connected: [String] = []
   package var power = Power.unknown
   package var imports = true
   package var exports = true

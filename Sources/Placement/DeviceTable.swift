@@ -45,6 +45,8 @@ package final class DeviceTable: Sendable {
   package let drmNamed: DeviceSet
   /// Buffers can only lie in system memory.
   package let systemOnly: DeviceSet
+  /// Who imports a buffer of one of these is that one itself.
+  let refusingAll: DeviceSet
   package let keepsRecord: DeviceSet
   /// Use each other's system memory where it lies.
   package let sharesSystemMemory: DeviceSet
@@ -103,6 +105,7 @@ package final class DeviceTable: Sendable {
     systemOnly = those { entry, id in
       pairs.systemOnly(id, kernel: kernel) || entry.description.isIntelIntegrated
     }
+    refusingAll = those { _, id in pairs.refusesAll(id, kernel: kernel) }
     keepsRecord = those { _, id in id.driver.keepsRecord }
     sharesSystemMemory = those { _, id in id.driver.sharesSystemMemory }
 
@@ -200,7 +203,7 @@ private struct DriverPairs {
         if row?.attach == .wakes { waking = waking.union(exporters) }
         if row?.neverWorks == true { note(importers, exporter, &neverWork) }
         if table.neverMoves(exporter: exporter, importer: importer, kernel: kernel) {
-          note(importers, exporter, &inPlace)
+          if row?.neverWorks == false { note(importers, exporter, &inPlace) }
           note(exporters, importer, &unmoved)
         }
         if table.stays(exporter: exporter, importer: importer, kernel: kernel) {

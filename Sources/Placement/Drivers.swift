@@ -1,11 +1,11 @@
-// What is known of DRM drivers by name: data, each column with its place in KERNEL.md.
+// What is known of DRM drivers by name: data, each column with where it comes from.
 
 /// The drivers that primed knows something about; `other` for all the rest, of which nothing is
 /// assumed.
 package enum Driver: UInt8, Sendable, CaseIterable {
   case other
   case i915, xe, amdgpu, radeon, nouveau, nvidia, vmwgfx
-  case virtioGPU, vgem, vkms, cirrus, udl, gud, simpledrm
+  case virtioGPU, vgem, vkms, cirrus, qxl, bochs, udl, gud, simpledrm
   case asahi, appleDRM, panfrost, panthor, lima, v3d, vc4, etnaviv, imx, msm, rockchip, meson
   case sun4i, exynos, mediatek, omapdrm, tegra, armada
   /// An accelerator of Intel's (/dev/accel): exports as DRM drivers do.
@@ -17,7 +17,8 @@ package enum Driver: UInt8, Sendable, CaseIterable {
   private static let names: [String: Driver] = [
     "i915": .i915, "xe": .xe, "amdgpu": .amdgpu, "radeon": .radeon, "nouveau": .nouveau,
     "nvidia": .nvidia, "nvidia-drm": .nvidia, "vmwgfx": .vmwgfx, "virtio_gpu": .virtioGPU,
-    "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "udl": .udl,
+    "vgem": .vgem, "vkms": .vkms, "cirrus": .cirrus, "cirrus-qemu": .cirrus, "qxl": .qxl,
+    "bochs-drm": .bochs, "udl": .udl,
     "gud": .gud, "simpledrm": .simpledrm, "simple-framebuffer": .simpledrm, "asahi": .asahi,
     "apple-drm": .appleDRM, "apple": .appleDRM, "panfrost": .panfrost, "panthor": .panthor,
     "lima": .lima, "v3d": .v3d, "vc4": .vc4, "vc4-drm": .vc4, "etnaviv": .etnaviv,
@@ -61,8 +62,8 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// Uses other devices' system memory where it lies, and lets others use its own (KERNEL.md: seen in
-  /// the guest for radeon, vgem, vkms and cirrus; the others by their source).
+  /// Uses other devices' system memory where it lies, and lets others use its own (seen in the
+  /// guest for radeon, vgem, vkms and cirrus; the others by their source).
   package var sharesSystemMemory: Bool {
     switch self {
     case .i915, .xe, .amdgpu, .radeon, .nouveau, .vgem, .vkms, .cirrus: true
@@ -70,13 +71,13 @@ package enum Driver: UInt8, Sendable, CaseIterable {
     }
   }
 
-  /// Its devices may reach each other's dedicated memory over the bus (KERNEL.md: "unless P2P").
+  /// Its devices may reach each other's dedicated memory over the bus (the `allow_peer2peer` of
+  /// their dma_buf_attach_ops).
   package var isPeerToPeer: Bool { self == .amdgpu || self == .xe }
 
   /// Attaches and maps dynamically, as exporter and as importer: between two such an import maps nothing
   /// before its first use (amdgpu_dma_buf.c and xe_dma_buf.c: exports with `pin`, imports by
-  /// dma_buf_dynamic_attach; KERNEL.md, "When does a foreign import move?"). i915, too, maps later from 6.16
-  /// on, but tells nothing that would be worth such an import.
+  /// dma_buf_dynamic_attach). i915, too, maps later from 6.16 on, but tells nothing that would be worth such an import.
   package var mapsAtUse: Bool { self == .amdgpu || self == .xe }
 
   /// Keeps what an allocation was meant for, to be read after a self-import.

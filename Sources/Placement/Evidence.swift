@@ -1,6 +1,6 @@
-// What one look at a buffer can bring home, as plain values. Sources: PRODUCT.md, "What is known".
+// What one look at a buffer can bring home, as plain values.
 
-/// The name that the exporter put into fdinfo's `exp_name` (KERNEL.md, "exp_name").
+/// The name that the exporter put into fdinfo's `exp_name` (dma-buf.c, dma_buf_show_fdinfo).
 package enum ExporterName: Hashable, Sendable {
   /// fdinfo could not be read.
   case unknown
@@ -41,7 +41,7 @@ package enum ProbeOutcome: Sendable, Equatable {
   case timedOut
 }
 
-/// What BPF introspection saw of a dma-buf (KERNEL.md, "Knowing without importing").
+/// What BPF introspection saw of a dma-buf (Sources/BPFLoader/Program).
 package struct Introspection: Sendable, Equatable {
   /// Exporting device's nodes; both `.none` for a buffer of no device.
   package var card: DeviceNumber
@@ -50,13 +50,17 @@ package struct Introspection: Sendable, Equatable {
   package var registered: Bool
   package var residency: Memory
   package var preferred: Memory
+  /// How many importers are attached; nil: unknown. A hint, read without their lock: it decides nothing.
+  package var attached: UInt8?
   package init(
-    card: DeviceNumber, render: DeviceNumber, registered: Bool, residency: Memory, preferred: Memory
+    card: DeviceNumber, render: DeviceNumber, registered: Bool, residency: Memory,
+    preferred: Memory, attached: UInt8? = nil
   ) {
     self.card = card
     self.render = render
     self.registered = registered
     self.residency = residency
     self.preferred = preferred
+    self.attached = attached
   }
 }

@@ -48,6 +48,7 @@ package enum Explainer {
     text.homeMemory = situation.homeMemory
     let alike = planes.allSatisfy { $0.residency == first.residency }
     text.residency = alike ? first.residency : .unknown
+    text.attachments = first.attached.map { UInt32($0) }
     text.rule = "\(decision.rule.name)"
     text.reason = decision.rule.sentence(
       decision.device.map { devices.title(of: $0) } ?? "", decision.access)
@@ -55,7 +56,7 @@ package enum Explainer {
       text.evidence += evidence(plane, plane: i, of: planes.count, devices)
     }
     text.evidence += unknownHints(asker) + modifierEvidence(asker.hints, devices)
-    text.devices = lines(situation, planes, devices)
+    text.devices = lines(situation, planes, asker, devices)
     return text
   }
 
@@ -106,7 +107,7 @@ package enum Explainer {
   }
 
   private static func lines(
-    _ situation: Situation, _ planes: [BufferFacts], _ devices: DeviceTable
+    _ situation: Situation, _ planes: [BufferFacts], _ asker: Asker, _ devices: DeviceTable
   ) -> [Explanation.Line] {
     devices.stableOrder(devices.present).filter { devices.number(of: $0) != .none }.map { slot in
       let asked = planes.allSatisfy { $0.asked.contains(slot) }
@@ -114,8 +115,23 @@ package enum Explainer {
       if access == .mayMove && !asked { access = .unknown }
       return Explanation.Line(
         device: devices.number(of: slot), access: access,
-        why: devices.standing(of: slot, asExporter: access == .native) ?? access.words)
+        why: devices.standing(of: slot, asExporter: access == .native) ?? access.words
+          ?? whyNotAsked(slot, planes, asker, devices))
     }
+  }
+
+  /// What kept this device from being asked.
+  private static func whyNotAsked(
+    _ slot: DeviceSlot, _ planes: [BufferFacts], _ asker: Asker, _ devices: DeviceTable
+  ) -> String {
+    let scope = ProbeScope(asker, among: devices)
+    if !scope.wake && !devices.awake.contains(slot) { return "not asked: it sleeps" }
+    if !scope.permitted(devices).contains(slot) { return "not asked: it has no render node" }
+    let exporters = planes.map { devices.exporters(forImportsBy: $0.exporters) }
+    if exporters.contains(where: { devices.mayNotAttach($0, scope) }) {
+      return "not asked: that would wake the exporter"
+    }
+    return "not asked: that could have moved it"
   }
 }
 
@@ -166,10 +182,10 @@ extension ExporterSource {
 }
 
 extension Access {
-  fileprivate var words: String {
+  /// nil: it was not asked.
+  fileprivate var words: String? {
     switch self {
-    case .unknown:
-      "not asked: that could have moved the buffer, woken the device or taken it from a compositor"
+    case .unknown: nil
     case .native: "exported it"
     case .inPlace: "uses it where it lies"
     case .mayMove: "an import could move it"

@@ -17,7 +17,7 @@ package struct DeviceNumber: Hashable, Sendable {
 }
 
 /// A DMA-BUF: its inode on the kernel's one dma-buf file system. The inode is a 64-bit counter that
-/// is never reused while the system runs (KERNEL.md, "Knowing without importing").
+/// is never reused while the system runs (dma-buf.c, dma_buf_getfile).
 package struct BufferIdentity: Hashable, Sendable {
   package var inode: UInt64
   package init(inode: UInt64) { self.inode = inode }

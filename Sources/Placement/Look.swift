@@ -55,6 +55,14 @@ package struct Look: Sendable {
     if let introspection {
       evidence.narrow(to: devices.exporter(introspection), by: .introspection)
     }
+    let importers = reached.union(attached).union(wouldMove)
+    if !importers.isEmpty && !devices.refusingAll.isEmpty {
+      // Somebody was let at it: of those who let nobody, only that one itself is left.
+      let own = importers.count == 1 ? importers : DeviceSet()
+      var rest = devices.anyExporter
+      rest.devices = rest.devices.subtracting(devices.refusingAll.subtracting(own))
+      evidence.narrow(to: rest, by: .refusals)
+    }
     if !wouldMove.isEmpty {
       // It lies in dedicated memory: its exporter has some.
       let rest = devices.exporting.subtracting(devices.systemOnly).subtracting(wouldMove)

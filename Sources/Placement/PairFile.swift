@@ -53,9 +53,10 @@ extension PairRow {
       throw failed("kernels are written as 6.1..6.12, 6.1.. or ..6.12")
     }
     let comment = halves.count == 2 ? halves[1].drop { $0 == " " } : ""
+    let source = "own, line \(number)" + (comment.isEmpty ? "" : ": \(comment)")
     return PairRow(
       String(words[0]), String(words[1]), attach: attach, map: map, use: use,
-      since: kernels.since, until: kernels.until, source: "own, line \(number): \(comment)")
+      since: kernels.since, until: kernels.until, source: source)
   }
 }
 

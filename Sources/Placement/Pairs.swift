@@ -1,4 +1,4 @@
-// What an import does to a buffer, by pair of drivers: data, each row with its source in KERNEL.md.
+// What an import does to a buffer, by pair of drivers: data, each row with its source.
 // On kernels without NO_MOVE this table alone permits an import. Rows are tried in order, a user's
 // own before these; the first that matches holds, and no match means that nothing is known. Rows that
 // were measured on this machine permit nothing: they only forbid what the built-in ones permit.
@@ -73,7 +73,9 @@ package struct PairRow: Sendable, Equatable {
     self.source = source
   }
 
-  package var neverMoves: Bool { attach.stays && map.stays }
+  package var neverMoves: Bool { (attach.stays || attach == .fails) && map.stays }
+  /// Nobody is let at its buffers, and so nobody's import does anything to them.
+  var isRefusal: Bool { attach == .fails && map.stays }
   /// An import is refused, or use hangs.
   package var neverWorks: Bool { attach == .fails || map == .fails || use == .hangs }
 
@@ -165,22 +167,29 @@ package struct PairTable: Sendable {
   /// Whether buffers of this driver can only lie in system memory, so that no import moves them.
   /// Rows for one importer alone don't count.
   package func systemOnly(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
-    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.neverMoves ?? false
+    let row = row(exporter: exporter, importer: DriverID(.other), kernel: kernel)
+    return row?.neverMoves == true && row?.isRefusal == false
+  }
+
+  /// Whether no other device can import a buffer of this driver.
+  package func refusesAll(_ exporter: DriverID, kernel: KernelVersion? = nil) -> Bool {
+    row(exporter: exporter, importer: DriverID(.other), kernel: kernel)?.isRefusal ?? false
   }
 
   private static let systemMemory: [(String, String)] = [
-    ("vgem", "KERNEL.md, pairs seen in the guest: vgem -> others ok, nothing moved"),
-    ("vkms", "KERNEL.md, pairs seen in the guest: vkms -> others ok, nothing moved"),
-    ("cirrus", "KERNEL.md, pairs seen in the guest: cirrus -> others ok, nothing moved"),
-    ("virtio_gpu", "KERNEL.md, when an import moves: shmem pages; virtio A -> virtio B ENODEV"),
+    ("vgem", inTheGuest),
+    ("vkms", inTheGuest),
+    ("cirrus", inTheGuest),
+    ("virtio_gpu", inTheGuest),
     ("udl", shmem), ("gud", shmem), ("simpledrm", shmem), ("panfrost", shmem),
     ("panthor", shmem), ("lima", shmem), ("v3d", shmem), ("asahi", shmem), ("etnaviv", shmem),
     ("msm", shmem), ("vc4", cma), ("imx-drm", cma), ("meson", cma), ("sun4i-drm", cma),
     ("apple-drm", cma), ("rockchip", cma), ("exynos", cma), ("mediatek", cma), ("omapdrm", cma),
-    ("intel_vpu", "drivers/accel/ivpu/ivpu_gem.c, ivpu_bo_alloc: shmem"),
+    ("intel_vpu", "ivpu_bo_alloc: shmem"),
   ]
-  private static let shmem = "KERNEL.md, when an import moves: shmem drivers pin pages"
-  private static let cma = "KERNEL.md, when an import moves: CMA drivers pin pages"
+  private static let inTheGuest = "Tests/Guest/tests/test_pairs.py: nothing moved"
+  private static let shmem = "drm_gem_map_attach pins pages of shmem"
+  private static let cma = "drm_gem_map_attach pins memory of the DMA allocator"
 
   package static let builtIn: [PairRow] =
     [
@@ -189,24 +198,29 @@ package struct PairTable: Sendable {
         source: "NVIDIA/open-gpu-kernel-modules#1037"),
       PairRow(
         "i915", "others", attach: .moves, map: .nothing, use: .works,
-        source: "KERNEL.md: a discrete i915 migrates to SMEM and pins at attach"),
+        source: "i915_gem_dmabuf_attach migrates to SMEM and pins"),
       PairRow(
         "nouveau", "others", attach: .moves, map: .nothing, use: .works,
-        source: "KERNEL.md: drm_gem_map_attach pins to GTT"),
+        source: "drm_gem_map_attach, nouveau_gem_prime_pin: to GART"),
       PairRow(
         "radeon", "others", attach: .moves, map: .nothing, use: .works,
-        source: "KERNEL.md: drm_gem_map_attach pins to GTT; seen in the guest"),
+        source: "drm_gem_map_attach, radeon_gem_prime_pin: to GTT"),
       PairRow(
         "amdgpu", "*", attach: .nothing, map: .moves, use: .works, since: KernelVersion(6, 10),
-        source: "KERNEL.md: GTT at map, or VRAM with P2P"),
+        source: "amdgpu_dma_buf_map: to GTT, unless peer-to-peer"),
       PairRow(
         "amdgpu", "*", attach: .wakes, map: .moves, use: .works,
-        source: "amdgpu_dma_buf_attach: pm_runtime_get_sync, until Linux 030631e97b20 (6.10)"),
+        source: "amdgpu_dma_buf_attach wakes, until 030631e97b20"),
       PairRow(
         "xe", "*", attach: .wakes, map: .moves, use: .works,
-        source: "KERNEL.md: TT at map unless P2P; wakes the exporter until detach"),
+        source: "xe_dma_buf_attach wakes, xe_dma_buf_map: to TT"),
     ]
     + systemMemory.map {
       PairRow($0.0, "*", attach: .pins, map: .nothing, use: .works, source: $0.1)
+    }
+    + ["qxl", "bochs-drm"].map {
+      PairRow(
+        $0, "others", attach: .fails, map: .nothing, use: .works,
+        source: "drm_gem_map_attach: ENOSYS without get_sg_table")
     }
 }

@@ -1,4 +1,4 @@
-// The rules of choice (PRODUCT.md, "Policy"): a pure function of facts, devices and hints. One function
+// The rules of choice: a pure function of facts, devices and hints. One function
 // a rule; the first that names a device decides. Nothing here allocates.
 
 package enum Rule: UInt8, Sendable, CaseIterable {

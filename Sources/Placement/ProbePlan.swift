@@ -69,9 +69,9 @@ package struct ProbePlan: Sendable, Equatable {
       devices.importingOwnOnly.intersection(exporters.devices))
     var open = scope.permitted(devices).intersection(importers).subtracting(asked)
       .subtracting(devices.unassessed)
-    if let exporter = exporters.certain, mayNotAttach(exporters, devices, scope) {
+    if let exporter = exporters.certain, devices.mayNotAttach(exporters, scope) {
       open = open.intersection(DeviceSet(exporter))
-    } else if mayNotAttach(exporters, devices, scope) {
+    } else if devices.mayNotAttach(exporters, scope) {
       return
     }
 
@@ -106,12 +106,10 @@ extension DeviceTable {
   package func toAssess(_ scope: ProbeScope) -> DeviceSet {
     scope.permitted(self).intersection(importing).intersection(unassessed)
   }
-}
 
-/// An attachment would wake a sleeping device that may be the exporter.
-private func mayNotAttach(
-  _ exporters: ExporterSet, _ devices: DeviceTable, _ scope: ProbeScope
-) -> Bool {
-  let asleep = exporters.devices.subtracting(devices.awake)
-  return !scope.wake && !asleep.intersection(devices.wakesAtAttach).isEmpty
+  /// An attachment would wake a sleeping device that may be the exporter.
+  func mayNotAttach(_ exporters: ExporterSet, _ scope: ProbeScope) -> Bool {
+    let asleep = exporters.devices.subtracting(awake)
+    return !scope.wake && !asleep.intersection(wakesAtAttach).isEmpty
+  }
 }

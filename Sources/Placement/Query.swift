@@ -17,7 +17,7 @@ package struct Usage: OptionSet, Hashable, Sendable {
   package static let capture = Usage(rawValue: 4)
 }
 
-/// The hints of one question (PRODUCT.md, "hints"); `nil` and 0 mean not given. Plain data: copying
+/// The hints of one question (dbus/org.primed.Broker1.xml, Place); `nil` and 0 mean not given. Plain data: copying
 /// one costs no reference counting.
 package struct Hints: Sendable, Equatable {
   package var samplingDevice = DeviceNumber.none
@@ -136,6 +136,8 @@ package struct Explanation: Sendable, Equatable {
   package var home: DeviceNumber?
   package var homeMemory = Memory.unknown
   package var residency = Memory.unknown
+  /// Importers attached to plane 0 when it was last looked at; nil: unknown.
+  package var attachments: UInt32?
   package var reason = ""
   package var rule = ""
   package var evidence: [String] = []

@@ -141,6 +141,7 @@ extension DeviceDescription {
     shown.bus = bus
     shown.seat = seat
     shown.dedicatedMemoryIsEstimate = dedicatedMemoryIsEstimate
+    shown.connected = connected
     if hasPanel == other.hasPanel { shown.connectors = connectors }
     return shown == self
   }

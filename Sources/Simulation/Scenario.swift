@@ -1,4 +1,4 @@
-// A machine in a file: what PRODUCT.md, "Scenarios", describes, as values. `ScenarioDecoder` makes
+// A machine in a file: what primed-scenario(5) describes, as values. `ScenarioDecoder` makes
 // them and has checked everything that can be checked without playing: every id named is declared,
 // every index below is valid.
 
@@ -100,8 +100,8 @@ package struct Expectations: Sendable {
   /// `.some(nil)`: no device.
   package var device: Int??
   package var access: Access?
-  /// A floor: at least this sure. PRODUCT.md's example expects `stable` where the driver's record
-  /// already gives `intent`.
+  /// A floor: at least this sure. Who expects `stable` is content where the driver's record already
+  /// gives `intent`.
   package var confidence: Confidence?
   package var rule: String?
   package var cached: Bool?

@@ -34,7 +34,7 @@ extension SimulatedKernel: BufferReader {
     guard scenario.kernel.introspection, let dmabuf = dmabuf(of: fd) else { return nil }
     var seen = Introspection(
       card: .none, render: .none, registered: isRegistered(dmabuf), residency: dmabuf.residency,
-      preferred: dmabuf.home)
+      preferred: dmabuf.home, attached: 0)  // Nobody's import outlasts its own probe.
     if case .device(let index) = dmabuf.exporter {
       seen.card = scenario.devices[index].cardNumber ?? .none
       seen.render = scenario.devices[index].renderNumber ?? .none

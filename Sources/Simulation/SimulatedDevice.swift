@@ -56,6 +56,7 @@ extension DeviceDescription {
     dedicatedMemory = model.dedicated
     role = model.role
     connectors = model.connectors
+    connected = model.connectors
     power = model.power
     imports = model.imports
     exports = model.exports
@@ -114,7 +115,7 @@ package final class SimulatedDMABuf {
   }
 }
 
-/// Where drivers differ (KERNEL.md, "When does a foreign import move?" and "exp_name").
+/// Where drivers differ: the names that they give their exports, and what an import does (Placement/Pairs).
 enum DriverFacts {
   private static let ownExporterNames: Set = [
     "i915", "vmwgfx", "virtio_gpu", "omapdrm", "tegra_drm", "armada",

@@ -1,5 +1,5 @@
-// The machine of a scenario: devices, dma-bufs, and what a kernel does with them. It behaves like
-// KERNEL.md's kernels and knows nothing of primed's rules: where the NO_MOVE flag is ignored, a
+// The machine of a scenario: devices, dma-bufs, and what a kernel does with them. It behaves like the
+// kernels that the guest shows and knows nothing of primed's rules: where the NO_MOVE flag is ignored, a
 // "harmless" import moves like any other, and the machine counts it.
 
 internal import Glibc
@@ -273,7 +273,7 @@ package final class SimulatedKernel {
 
 /// The kernel that a simulated one is like, but for what a scenario says of it.
 package let simulatedKernelVersion = KernelVersion(6, 12)
-/// The bit that the RFC gives to DRM_PRIME_FD_TO_HANDLE_NO_MOVE (KERNEL.md, "PRIME import").
+/// The bit that the RFC (dri-devel, 2024-10-13) gives to DRM_PRIME_FD_TO_HANDLE_NO_MOVE.
 package let noMoveFlag: UInt32 = 1
 private let firstInode = 4096
 

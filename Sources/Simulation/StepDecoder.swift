@@ -128,7 +128,7 @@ struct StepDecoder {
     }
     expect.access = try members["access"]?.oneOf(Access.allCases, \.word)
     expect.confidence = try members["confidence"]?.oneOf(Confidence.allCases, \.word)
-    expect.rule = try members["rule"]?.string()
+    expect.rule = try members["rule"]?.oneOf(Rule.allCases.map { "\($0.name)" }, \.self)
     expect.cached = try members["cached"]?.bool()
     expect.error = try members["error"]?.oneOf(errorNames, \.self)
     expect.moves = try members["moves"]?.count()

@@ -28,7 +28,6 @@ struct DeviceDraft {
     (draft.dedicatedMemory, draft.dedicatedMemoryIsEstimate) = dedicatedMemory(
       sysfsPath, driver: draft.driver)
     draft.power = runtimePower(sysfsPath: sysfsPath)
-    draft.exports = !neverExporting.contains(draft.driver)
   }
 
   mutating func add(node: UdevDevice) {
@@ -41,7 +40,7 @@ struct DeviceDraft {
       draft.render = place
     } else {
       draft.primary = place
-      draft.connectors = Self.connectors(node)
+      (draft.connectors, draft.connected) = Self.connectors(node)
     }
     if let path = node.property("ID_PATH") { draft.stableID = path }
     if let seat = node.property("ID_SEAT") { draft.seat = seat }
@@ -150,12 +149,14 @@ struct DeviceDraft {
 
   /// `card0-eDP-1` is connector `eDP-1`. `status` is what the driver saw last: reading it does not
   /// make it look (drm_sysfs.c, status_show).
-  private static func connectors(_ card: UdevDevice) -> [String] {
+  private static func connectors(_ card: UdevDevice) -> (all: [String], connected: [String]) {
     let prefix = card.name + "-"
     let all = namesIn(card.path).filter { $0.hasPrefix(prefix) }.sorted()
-    let connected = all.filter { readAttribute("\(card.path)/\($0)/status") == "connected" }
-    let others = all.filter { !connected.contains($0) }
-    return (connected + others).map { String($0.dropFirst(prefix.count)) }
+      .map { String($0.dropFirst(prefix.count)) }
+    let connected = all.filter {
+      readAttribute("\(card.path)/\(prefix)\($0)/status") == "connected"
+    }
+    return (connected + all.filter { !connected.contains($0) }, connected)
   }
 }
 
@@ -163,8 +164,6 @@ struct DeviceDraft {
 private let softwareDrivers: Set<String> = ["vgem", "vkms"]
 /// They only show what the CPU copies into them.
 private let sinkDrivers: Set<String> = ["udl", "evdi", "gud", "simpledrm", "simple-framebuffer"]
-/// HANDLE_TO_FD answers ENOSYS (KERNEL.md, "Seen on real drivers").
-private let neverExporting: Set<String> = ["bochs-drm", "qxl"]
 /// Render-only SoC drivers, whose buffers a display device that shares no parent can show.
 private let splitRenderers: Set<String> = [
   "asahi", "etnaviv", "lima", "panfrost", "panthor", "powervr", "pvr", "v3d",

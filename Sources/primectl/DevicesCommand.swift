@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Bus
+import Placement
 import Simulation
 
 struct DevicesCommand: ParsableCommand {
@@ -33,20 +34,16 @@ struct DevicesCommand: ParsableCommand {
       return print("No DRM device. primed shows one as soon as its driver is there.")
     }
     printTable(
-      [
-        [
-          "", "NODE", "DRIVER", "DEVICE", "ROLE", "MEMORY", "POWER", "NO_MOVE", "STATE",
-          "CONNECTORS",
-        ]
-      ]
+      [["", "NODE", "DRIVER", "ROLE", "MEMORY", "POWER", "STATE", "CONNECTED", "DEVICE"]]
         + devices.map(row))
   }
 
+  /// The longest last, so that a narrow terminal breaks nothing else.
   private func row(_ d: DeviceInfo) -> [String] {
     [
-      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.name, d.text("Role"), memory(d),
-      d.text("Power"), d.text("NoMove"), d.text("State"),
-      d.list("Connectors").joined(separator: " "),
+      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.text("Role"), memory(d),
+      d.text("Power"), d.text("State"), d.list("ConnectedConnectors").joined(separator: " "),
+      d.name,
     ]
   }
 
@@ -57,7 +54,17 @@ struct DevicesCommand: ParsableCommand {
   private func show(_ device: DeviceInfo) {
     printTable(
       device.properties.sorted { $0.key < $1.key }.map { key, value in
-        [key, key == "DedicatedMemory" ? memory(device) : value.words]
+        [key, words(key, value, of: device)]
       })
+  }
+
+  private func words(_ key: String, _ value: BusValue, of device: DeviceInfo) -> String {
+    switch (key, value) {
+    case ("DedicatedMemory", _): memory(device)
+    // As `ls -l` has it.
+    case ("RenderDevice", .number(let number)), ("PrimaryDevice", .number(let number)):
+      number == 0 ? "-" : "\(number) (\(DeviceNumber(number).words))"
+    default: value.words
+    }
   }
 }

@@ -56,7 +56,7 @@ private struct Devices {
   private func name(_ path: String) -> String { known[path].map(words) ?? path }
   private func words(_ info: DeviceInfo) -> String { "\(info.node) (\(info.name))" }
   private func node(_ number: DeviceNumber) -> String {
-    known.values.first { $0.number == number }?.node ?? "\(number.major):\(number.minor)"
+    known.values.first { $0.number == number }?.node ?? number.words
   }
 
   func words(_ happening: Happening) -> String {
@@ -70,9 +70,14 @@ private struct Devices {
     case .removed(let path): "\(name(path)) went"
     case .changed(let path, let properties):
       (path == Names.path ? "primed" : name(path)) + ": "
-        + properties.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.words)" }
+        + properties.sorted { $0.key < $1.key }.map { "\($0.key) \(words($0.key, $0.value))" }
         .joined(separator: ", ")
     }
+  }
+
+  private func words(_ key: String, _ value: BusValue) -> String {
+    guard key == "PrimaryDevice", case .number(let number) = value else { return value.words }
+    return number == 0 ? "none" : node(DeviceNumber(number))
   }
 
   func json(_ happening: Happening) -> JSON {

@@ -52,6 +52,8 @@ struct PlaceCommand: ParsableCommand {
     Names.Hint.explain,
   ]
 
+  private static let usages = ["sample", "scanout", "capture"]
+
   func validate() throws {
     let sources = [device != nil, udmabuf, !fd.isEmpty, !buffer.isEmpty].filter { $0 }.count
     guard sources == 1 else {
@@ -169,12 +171,18 @@ struct PlaceCommand: ParsableCommand {
     switch key {
     case Names.Hint.samplingDevice, Names.Hint.targetDevice, Names.Hint.primaryDevice:
       return .number(try UInt64(word) ?? number(word).rawValue)
-    case Names.Hint.usage: return .strings(word.split(separator: ",").map(String.init))
+    case Names.Hint.usage:
+      let (words, known) = (word.split(separator: ",").map(String.init), Self.usages)
+      guard let wrong = words.first(where: { !known.contains($0) }) else { return .strings(words) }
+      throw ValidationError("--hint usage: \(wrong) is none of \(known.joined(separator: ", "))")
     case Names.Hint.format where word.utf8.count == 4 && UInt32(word) == nil:
       return .number(word.utf8.reversed().reduce(0) { $0 << 8 | UInt64($1) })
     case Names.Hint.format, Names.Hint.modifier, Names.Hint.client:
       let digits = word.hasPrefix("0x") ? UInt64(word.dropFirst(2), radix: 16) : UInt64(word)
-      guard let digits else { throw ValidationError("--hint \(key): \(word) is no number") }
+      guard let digits else {
+        let choices = key == Names.Hint.format ? "a number or a fourcc, as XR24" : "a number"
+        throw ValidationError("--hint \(key): \(word) is not \(choices)")
+      }
       return .number(digits)
     case Names.Hint.wake, Names.Hint.fresh, Names.Hint.explain:
       guard let flag = Bool(word) else { throw ValidationError("--hint \(key): true or false") }
@@ -202,6 +210,9 @@ struct PlaceCommand: ParsableCommand {
     var facts: [[String]] = [["confidence", reply.confidence.word]]
     for key in ["rule", "home-memory", "residency"] {
       if case .string(let word) = reply.details[key] { facts.append([key, word]) }
+    }
+    if case .number(let count) = reply.details["attachments"] {
+      facts.append(["attachments", "\(count) when last looked at"])
     }
     if case .strings(let list) = reply.details["evidence"] {
       for (i, line) in list.enumerated() { facts.append([i == 0 ? "evidence" : "", line]) }

@@ -127,6 +127,11 @@ extension JSON {
   }
 }
 
+extension DeviceNumber {
+  /// `226:128`.
+  var words: String { "\(major):\(minor)" }
+}
+
 extension BusValue {
   /// For people; a list's items are separated by spaces.
   var words: String {

@@ -8,6 +8,9 @@
 import BPFLoader
 import Glibc
 
+/// As primed's; its rooms are not linked in for a word.
+private let version = "0.1.0"
+
 private let usage = """
   Usage: primed-introspect [--btf DIR]
 
@@ -17,6 +20,7 @@ private let usage = """
 
     --btf DIR   where the kernel's type data is (default /sys/kernel/btf)
     --help      this text
+    --version   the version
 
   See also: primed-introspect(8), primed(8)
 
@@ -30,9 +34,13 @@ private func start(_ arguments: [String]) -> Int32 {
     case "--help", "-h":
       print(usage, terminator: "")
       return 0
+    case "--version":
+      print("primed-introspect \(version)")
+      return 0
     case "--btf" where !rest.isEmpty: folder = rest.removeFirst()
     default:
-      Loader.log("3", "\(argument): what is that? See primed-introspect --help")
+      let problem = argument == "--btf" ? "--btf needs a value" : "\(argument): unknown option"
+      Loader.log("3", "\(problem); see primed-introspect --help")
       return 2
     }
   }

@@ -1,4 +1,4 @@
-"""The contract of PRODUCT.md: answers, hints, errors, introspection, properties."""
+"""The contract, as dbus/ has it: answers, hints, errors, introspection, properties."""
 import os
 import re
 import shlex
@@ -11,7 +11,7 @@ from gi.repository import GLib
 
 from harness import (
     DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PATIENCE, PROJECT, BusTest, dev_t, opened,
-    wait_until)
+    laptop, wait_until)
 
 CARD_OF_IGPU = dev_t(1)
 
@@ -38,6 +38,7 @@ class Answers(BusTest):
         self.assertEqual({device for device, _, _ in details["devices"]}, {IGPU, DGPU})
         for key in ("residency", "reason", "rule", "evidence"):
             self.assertTrue(details[key], key)
+        self.assertNotIn("attachments", details, "nothing tells of them here")
 
     def test_planes(self):
         self.assertEqual(self.client.place("video", "video.1").device, IGPU)
@@ -298,6 +299,15 @@ class Documentation(BusTest):
             self.assertEqual(live, types)
 
 
+class Mainline(BusTest):
+    scenario = laptop(kernel={"noMove": "ignored"})
+
+    def test_evidence_is_what_is_in_use(self):
+        self.client.place("game")
+        self.assertEqual(self.client.get("NoMove"), "ignored")
+        self.assertEqual(self.client.get("Evidence"), ["declared", "driver-record", "safe-import", "passive"])
+
+
 class Properties(BusTest):
     def test_broker(self):
         values = self.client.get_all()
@@ -306,12 +316,19 @@ class Properties(BusTest):
         self.assertIn("declared", values["Evidence"])
         self.assertEqual({row[6] for row in values["Pairs"]}, {"table"})
 
+    def test_evidence_is_what_is_in_use(self):
+        self.client.place("game")
+        self.assertEqual(self.client.get("NoMove"), "honoured")
+        self.assertEqual(self.client.get("Evidence"), ["declared", "driver-record", "no-move-import", "safe-import",
+                                                       "passive"])
+
     def test_devices(self):
         devices = {one[DEVICE]["RenderDevice"]: one[DEVICE] for one in self.client.objects().values()}
         self.assertEqual(set(devices), {IGPU, DGPU})
         self.assertEqual(devices[DGPU]["Driver"], "amdgpu")
         self.assertEqual(devices[DGPU]["DedicatedMemory"], 8 << 30)
         self.assertEqual(devices[IGPU]["Connectors"], ["eDP-1"])
+        self.assertEqual(devices[IGPU]["ConnectedConnectors"], ["eDP-1"])
         self.assertEqual((devices[IGPU]["Primary"], devices[DGPU]["Primary"]), (True, False))
         self.assertEqual(devices[IGPU]["State"], "ready")
 

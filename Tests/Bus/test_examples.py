@@ -1,5 +1,5 @@
 """The client library and the examples, against a running primed."""
-import os
+import pathlib
 import subprocess
 import threading
 
@@ -34,18 +34,25 @@ class Examples(BusTest):
             f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached",
             f"terminal {IGPU} {NATIVE} asked", f"terminal {IGPU} {NATIVE} cached"])
 
+    def installed(self, libdir):
+        """The library with all the rest, below a folder, as a distribution installs it."""
+        programs, root = pathlib.Path(self.folder, "bin"), pathlib.Path(self.folder, "root")
+        self.run_example(PROJECT / "systemd/build-client", programs)
+        for name in ("primed", "primectl", "primed-introspect"):
+            (programs / name).symlink_to(harness.primed.with_name(name))
+        self.run_example("env", f"DESTDIR={root}", "PREFIX=/usr", f"LIBDIR={libdir}", PROJECT / "systemd/install",
+                         "--bin", programs)
+        return root
+
     def test_c_by_pkg_config(self):
         """As a compositor's build finds the installed library."""
-        self.run_example(PROJECT / "systemd/build-client", f"{self.folder}/lib")
-        template = (PROJECT / "systemd/primed-client.pc.in").read_text()
-        with open(f"{self.folder}/primed-client.pc", "w") as file:
-            file.write(template.replace("@prefix@", self.folder).replace("@version@", "1"))
-        with open(f"{self.folder}/lib/libprimed-client.so", "w") as file:
-            file.write("INPUT(libprimed-client.so.0)\n")
-        os.symlink(LIBRARY / "include", f"{self.folder}/include")
-        flags = self.run_example("pkg-config", "--cflags", "--libs", f"{self.folder}/primed-client.pc")[0].split()
-        self.run_example("gcc", "-o", f"{self.folder}/linked", EXAMPLES / "place.c", *flags,
-                         f"-Wl,-rpath,{self.folder}/lib")
+        libdir = "/usr/lib/some-triplet"
+        root = self.installed(libdir)
+        flags = self.run_example("env", f"PKG_CONFIG_SYSROOT_DIR={root}", f"PKG_CONFIG_PATH={root}{libdir}/pkgconfig",
+                                 "pkg-config", "--cflags", "--libs", "primed-client")[0].split()
+        self.assertIn(f"-L{root}{libdir}", flags)
+        self.run_example("gcc", "-std=c99", "-o", f"{self.folder}/linked", EXAMPLES / "place.c", *flags,
+                         f"-Wl,-rpath,{root}{libdir}")
         lines = self.run_example(f"{self.folder}/linked", self.bus.address, IGPU, "game")
         self.assertEqual(lines, [f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached"])
 

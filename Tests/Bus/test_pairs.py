@@ -13,8 +13,7 @@ class OwnPairs(BusTest):
         self.client.close()
         self.daemon.stop()
         self.file = pathlib.Path(self.folder, "pairs")
-        if text is not None:
-            self.file.write_bytes(text)
+        self.file.write_bytes(text)
         self.daemon = Primed(self.bus.address, self.folder, self.scenario, options=["--pairs", str(self.file)])
         self.addCleanup(self.daemon.stop)
         self.client = self.connect()
@@ -48,7 +47,7 @@ class OwnPairs(BusTest):
         self.assertEqual({row[6] for row in self.client.get("Pairs")}, {"table"})
 
     def test_reload(self):
-        self.begin(None)
+        self.begin(b"")
         self.assertEqual(self.terminal(), (DGPU, IN_PLACE))
         before = self.client.get("Generation")
         generation, devices = self.rewrite(b"i915 amdgpu fails unknown unknown\n")
@@ -82,7 +81,8 @@ class OwnPairs(BusTest):
         self.assertEqual(self.terminal(), (IGPU, NATIVE))
 
     def test_what_is_no_file_is_complained_of(self):
-        self.begin(None)
+        self.begin(b"")
+        self.file.unlink()
         self.file.mkdir()
         self.daemon.process.send_signal(signal.SIGHUP)
         self.daemon.read_log(until=f"{self.file} can't be read: Is a directory")

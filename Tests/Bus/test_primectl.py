@@ -39,6 +39,7 @@ class Primectl(Asking):
         self.assertEqual({one["RenderDevice"] for one in told.values()}, {IGPU, DGPU})
         for name in ("renderD129", "card0", "/dev/dri/renderD129", "amdgpu", str(DGPU)):
             self.assertEqual([one["RenderDevice"] for one in self.json("devices", name)], [DGPU])
+        self.assertIn(f"RenderDevice              {DGPU} (226:129)\n", self.run_it("devices", "amdgpu")[0])
         _, said = self.run_it("devices", "renderD7", status=1)
         self.assertIn("no such device; there are: /dev/dri/render", said)
 
@@ -85,6 +86,16 @@ class Primectl(Asking):
         self.daemon.happen("plug dgpu")
         added = next(one for one in iter(happened, None) if one["what"] == "added")
         self.assertEqual(added["device"]["RenderDevice"], DGPU)
+
+    def test_monitor_in_words(self):
+        monitor = self.start("monitor")
+        happened = lambda: monitor.stdout.readline().split("  ", 1)[1]
+        self.assertEqual(happened(), "primed runs\n")
+        self.daemon.happen("unplug dgpu")
+        told = {happened() for _ in range(3)}
+        self.assertIn("/dev/dri/renderD129 (dgpu) went\n", told)
+        self.assertIn("PrimaryDevice /dev/dri/renderD128\n", "".join(told))
+        self.daemon.happen("plug dgpu")
 
     def test_monitor_outlives_primed(self):
         monitor = self.start("monitor", "--json")

@@ -1,6 +1,7 @@
 """Manual pages and --help: they render without a warning, and leave out nothing that the programs have."""
 import json
 import re
+import tempfile
 import unittest
 
 from programs import PROJECT, output
@@ -65,6 +66,12 @@ class Help(unittest.TestCase):
             for text in files:
                 self.assertRegex(text, rf"(--|-l ){option[2:]}\b")
 
+    def test_every_option_of_the_loader_is_in_its_page(self):
+        found = set(re.findall(r"^  (--[a-z-]+)", output("primed-introspect", "--help"), re.M))
+        self.assertEqual(found, {"--btf", "--help", "--version"})
+        page = self.plain("primed-introspect.8")
+        self.assertEqual({option for option in found if option not in page}, set())
+
     def test_every_command_and_option_of_primectl_is_in_its_page(self):
         page = self.plain("primectl.1")
         for words, arguments in subcommands():
@@ -86,9 +93,40 @@ class Help(unittest.TestCase):
 
     def test_versions_agree(self):
         version = output("primed", "--version").split()[1]
-        self.assertEqual(output("primectl", "--version"), f"primectl {version}\n")
+        for other in ("primectl", "primed-introspect"):
+            self.assertEqual(output(other, "--version"), f"{other} {version}\n")
         newest = re.search(r"^## CHANGELOG\n\n### (\S+)", (PROJECT / "README.md").read_text(), re.M)[1]
         self.assertEqual(newest, version)
+
+
+class Words(unittest.TestCase):
+    def test_every_rule_is_in_the_papers(self):
+        """As a scenario that expects another one is told them."""
+        scenario = json.loads(output("primectl", "scenario", "show", "hybrid-laptop"))
+        scenario["steps"][0]["expect"]["rule"] = "none"
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            json.dump(scenario, file)
+            file.flush()
+            said = output("primectl", "scenario", "run", file.name, status=1)
+        rules = re.search(r'"none" is none of (.*)', said)[1].split(", ")
+        self.assertGreaterEqual(len(rules), 8)
+        for paper in ("dbus/org.primed.Broker1.xml", "systemd/man/primed-scenario.5", "README.md"):
+            text = (PROJECT / paper).read_text()
+            self.assertEqual([rule for rule in rules if rule not in text], [], paper)
+
+
+class Width(unittest.TestCase):
+    """Of a terminal; what the makers call a device comes last, and is as long as they like."""
+
+    def test_devices(self):
+        for machine in ("hybrid-laptop", "nvidia-1037-amd"):
+            told = output("dbus-run-session", "--", "bash", "-c",
+                          f"primed --bus session --simulate {machine} 2>/dev/null & primed=$!\n"
+                          "gdbus wait --session --timeout 10 org.primed.Broker1\n"
+                          "primectl devices --bus session; kill $primed; wait")
+            lines = told[told.index("   NODE"):].splitlines()
+            self.assertTrue(lines[0].endswith("DEVICE"), lines)
+            self.assertEqual([line for line in lines if len(line[:lines[0].index("DEVICE")].rstrip()) > 80], [])
 
 
 class Refusals(unittest.TestCase):
@@ -102,11 +140,23 @@ class Refusals(unittest.TestCase):
                 said = output("primed", *words, status=2)
                 self.assertIn(mend, said)
                 self.assertEqual(said.count("\n"), 1)
+        for option in ("--pairs", "--simulate"):
+            said = output("primed", "--bus", "unix:path=/nowhere", option, "/nowhere", status=1)
+            self.assertRegex(said, rf"^primed: err: {option}.* /nowhere.*\n$")
+
+    def test_loader(self):
+        for words, mend in ((["--foo"], "--foo: unknown option; see primed-introspect --help"),
+                            (["--btf"], "needs a value")):
+            said = output("primed-introspect", *words, status=2)
+            self.assertIn(mend, said)
+            self.assertTrue(said.startswith("primed-introspect: "), said)
 
     def test_primectl(self):
         nowhere = ["--bus", "unix:path=/nowhere"]
         for words, status, mend in (
                 (["place"], 64, "one of --device"), (["place", "--udmabuf", "--hint", "x=1"], 64, "one of sampling"),
+                (["place", "--udmabuf", "--hint", "usage=scanout,sanout"], 64, "sanout is none of sample, scanout"),
+                (["place", "--udmabuf", "--hint", "format=XRGB8888"], 64, "fourcc, as XR24"),
                 (["place", "--fd", "99"], 64, "3<"), (["devices", "--bus", "nope"], 64, "system, session or"),
                 (["devices", *nowhere], 1, "address"), (["scenario", "show", "nope"], 1, "scenario list"),
                 (["scenario", "run", "nope"], 1, "scenario list")):

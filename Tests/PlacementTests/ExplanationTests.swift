@@ -76,6 +76,41 @@ import Testing
     }
   }
 
+  @Test func whyADeviceWasNotAsked() {
+    var machine = laptop
+    machine.add("sleeper", "amdgpu") { $0.description.power = .suspended }
+    machine.add("panel", "amdgpu") { $0.description.render = nil }
+    func why(_ id: String, _ facts: BufferFacts, wake: Bool = false) -> String? {
+      var hints = Hints()
+      hints.wake = wake
+      let text = Explainer.explain(
+        [facts], Asker(hints, among: machine.table), among: machine.table)
+      return text.devices.first { $0.device == machine.number(id) }?.why
+    }
+    let unknown = machine.facts(machine.look())
+    #expect(why("igpu", unknown) == "not asked: that could have moved it")
+    #expect(why("sleeper", unknown) == "not asked: it sleeps")
+    #expect(why("sleeper", unknown, wake: true) == "not asked: that could have moved it")
+    #expect(why("panel", unknown) == "not asked: it has no render node")
+
+    machine.add("arc", "xe") { $0.description.power = .suspended }
+    var look = machine.look()
+    look.introspection = machine.introspection("arc", residency: .system, preferred: .unknown)
+    #expect(why("igpu", machine.facts(look)) == "not asked: that would wake the exporter")
+  }
+
+  @Test func importersAreCountedForPeopleOnly() {
+    let looks = [UInt8?.none, 0, 2].map { count in
+      var look = laptop.look()
+      look.introspection = laptop.introspection(
+        "dgpu", residency: .dedicated, preferred: .dedicated, attached: count)
+      return laptop.facts(look)
+    }
+    #expect(looks.map { explain($0).attachments } == [nil, 0, 2])
+    #expect(looks[1].decidesAs(looks[2]))
+    #expect(explain(looks[2].seed(at: 0)).attachments == nil)
+  }
+
   @Test func contradictionsAreTold() {
     let look = laptop.look(
       name: .named("udmabuf"), reached: ["dgpu"], records: ["dgpu": .dedicated])

@@ -72,8 +72,29 @@ import Testing
 
   @Test func devicesThatExportNothingAreNone() {
     var machine = Machine.laptop()
-    machine.add("bochs", "bochs-drm") { $0.description.exports = false }
+    machine.add("sink", "evdi") { $0.description.exports = false }
     #expect(candidates(machine, machine.look()) == (["dgpu"], ""))
+  }
+
+  /// A virtual machine's own card beside a GPU that was passed through. Its buffers are no less buffers for
+  /// nobody else being let at them.
+  @Test func whoLetsNobodyAtItsBuffersMayBeTheExporterUntilSomebodyWasLet() {
+    var machine = Machine()
+    machine.add("gpu", "amdgpu", dedicated: 8 << 30, noMove: .ignored)
+    machine.add("vga", "bochs-drm") {
+      $0.description.render = nil
+      $0.importsSeen = false
+    }
+    #expect(candidates(machine, machine.look()) == (["gpu", "vga"], ""))
+    #expect(candidates(machine, machine.look(reached: ["gpu"])) == (["gpu"], ""))
+    #expect(candidates(machine, machine.look(reached: ["vga"])) == (["vga"], ""))
+
+    let plan = ProbePlan(
+      exporters: machine.facts(machine.look()).exporters.candidates, among: machine.table,
+      asked: DeviceSet(), intentionKnown: false, ProbeScope())
+    #expect(machine.names(plan.safe) == ["gpu"], "its import moves neither one's buffer")
+    let refused = machine.decide(machine.facts(machine.look(failing: ["gpu"])))
+    #expect(machine.name(refused.device) == "vga" && refused.access == .native)
   }
 
   @Test func whoWouldMoveItIsNotTheExporter() {

@@ -101,12 +101,13 @@ struct Machine {
   }
 
   func introspection(
-    _ id: String?, residency: Memory, preferred: Memory, registered: Bool = true
+    _ id: String?, residency: Memory, preferred: Memory, registered: Bool = true,
+    attached: UInt8? = nil
   ) -> Introspection {
     let device = id.flatMap { entries[Int(self[$0].index)]?.description }
     return Introspection(
       card: device?.primary?.number ?? .none, render: device?.render?.number ?? .none,
-      registered: registered, residency: residency, preferred: preferred)
+      registered: registered, residency: residency, preferred: preferred, attached: attached)
   }
 
   // MARK: Answers

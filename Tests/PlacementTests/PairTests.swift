@@ -59,16 +59,26 @@ import Testing
     #expect(table.row(exporter: DriverID(.nvidia), importer: DriverID(.nvidia)) == nil)
   }
 
-  @Test(arguments: ["vmwgfx", "qxl", "armada-drm", "never-heard-of"])
+  @Test(arguments: ["vmwgfx", "ast", "armada-drm", "never-heard-of"])
   func nothingIsAssumedOfTheRest(driver: String) {
     #expect(PairTable().row(exporter: DriverID(driver), importer: DriverID(.amdgpu)) == nil)
     #expect(!PairTable().systemOnly(DriverID(driver)))
   }
 
+  @Test(arguments: ["qxl", "bochs-drm"])
+  func whoLetsNobodyAtItsBuffersIsNoneOfSystemMemory(driver: String) {
+    let table = PairTable()
+    let row = table.row(exporter: DriverID(driver), importer: DriverID(.amdgpu))
+    #expect(row?.neverWorks == true && row?.neverMoves == true)
+    #expect(table.row(exporter: DriverID(driver), importer: DriverID(driver)) == nil)
+    #expect(table.refusesAll(DriverID(driver)) && !table.systemOnly(DriverID(driver)))
+    #expect(!table.refusesAll(DriverID(.nvidia)), "an import of its buffers may succeed")
+  }
+
   @Test func everyRowHasItsSource() {
     #expect(PairTable.builtIn.allSatisfy { !$0.source.isEmpty })
     #expect(PairTable.builtIn.allSatisfy { $0.exporter.driver != .other })
-    #expect(PairTable.builtIn.count == 31, "a new row needs a test of its own above")
+    #expect(PairTable.builtIn.count == 33, "a new row needs a test of its own above")
   }
 
   @Test func onlyTheIntegratedIntelIsSystemMemory() {
@@ -113,6 +123,7 @@ import Testing
 
   @Test func ownRowsMayNameDriversThatAreNotKnown() {
     let table = PairTable(own: PairRow.parse("mydrm * pins nothing works").rows)
+    #expect(table.rows.first?.source == "own, line 1")
     #expect(table.systemOnly(DriverID("mydrm")))
     #expect(!table.systemOnly(DriverID("yourdrm")))
   }
@@ -180,7 +191,7 @@ import Testing
     #expect(!table.neverMoves(exporter: DriverID(.radeon), importer: DriverID(.vgem)))
     #expect(
       table.row(exporter: DriverID(.radeon), importer: DriverID(.vgem))?.attach == .moves)
-    #expect(table.row(exporter: DriverID("qxl"), importer: DriverID(.vgem)) == nil)
+    #expect(table.row(exporter: DriverID("ast"), importer: DriverID(.vgem)) == nil)
     #expect(table.forbidden(kernel: KernelVersion(6, 12)) == [])
   }
 

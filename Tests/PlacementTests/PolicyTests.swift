@@ -1,4 +1,4 @@
-// The rules of choice, rule by rule, as PRODUCT.md states them.
+// The rules of choice, rule by rule, as README's "How it decides" states them.
 
 import Testing
 

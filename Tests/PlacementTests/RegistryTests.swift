@@ -53,6 +53,7 @@ import Testing
   @Test func whatIsOnlyShownMattersToNoAnswer() {
     let edits: [(Bool, (inout DeviceDescription) -> Void)] = [
       (false, { $0.model = "other" }), (false, { $0.connectors = ["HDMI-A-1"] }),
+      (false, { $0.connected = ["HDMI-A-1"] }),
       (true, { $0.connectors = ["eDP-1"] }), (true, { $0.power = .suspended }),
       (true, { $0.ignored = true }), (true, { $0.role = .software }),
     ]

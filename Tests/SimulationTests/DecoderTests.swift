@@ -158,6 +158,10 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
       #""device": "d""#, #""device": "d", "error": "Released""#, "$.steps[0].expect",
       "an answer and an error"
     ),
+    (
+      #""device": "d""#, #""rule": "home-sweet-home""#, "$.steps[0].expect.rule",
+      "none of declared, scanout-target, home-dedicated"
+    ),
     (#""device": "d""#, #""error": "Oops""#, "$.steps[0].expect.error", "none of"),
     (#""moves": 0"#, #""moves": null"#, "$.steps[0].expect.moves", "null, not a number"),
     (#""migrate": "b", "to": "dedicated""#, #""migrate": "b""#, "$.steps[1]", #"lacks "to""#),

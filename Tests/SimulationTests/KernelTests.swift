@@ -1,4 +1,4 @@
-// The simulated kernel against KERNEL.md's facts: what moves, wakes, takes master, and is counted.
+// The simulated kernel against what real ones do: what moves, wakes, takes master, and is counted.
 
 import Glibc
 import Kernel

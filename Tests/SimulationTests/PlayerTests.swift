@@ -1,4 +1,4 @@
-// The player: PRODUCT.md's own example, every scenario that comes with primed, and expectations that
+// The player: the example that the format was made for, every scenario that comes with primed, and expectations that
 // are wrong, which it must not let pass.
 
 import Foundation
@@ -6,7 +6,7 @@ import Placement
 import Simulation
 import Testing
 
-/// PRODUCT.md, "Scenarios", verbatim.
+/// All that the format has, in one machine.
 private let example = #"""
   { "name": "hybrid laptop, evicted buffer",
     "kernel": { "noMove": "honoured", "introspection": false },

@@ -48,7 +48,7 @@ void primed_block_signal(int signal);
 
 /* --- DRM: every call is one ioctl, repeated on EINTR and EAGAIN; 0 or -1 and errno --------------- */
 
-/* PRIME_FD_TO_HANDLE by hand: libdrm's wrapper passes no flags (KERNEL.md). */
+/* PRIME_FD_TO_HANDLE by hand: libdrm's wrapper passes no flags. */
 int primed_prime_import(int node, int dmabuf, uint32_t flags, uint32_t *handle);
 int primed_prime_export(int node, uint32_t handle, int *dmabuf);
 int primed_gem_close(int node, uint32_t handle);

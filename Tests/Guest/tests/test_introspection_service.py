@@ -16,7 +16,7 @@ from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
 
 UNIT = "primed.service"
 LOADER = "primed-introspect@.service"
-SOURCES = ["declared", "driver-record", "introspection", "no-move-import", "safe-import", "passive"]
+SOURCES = ["declared", "driver-record", "introspection", "safe-import", "passive"]
 WITHOUT = [source for source in SOURCES if source != "introspection"]
 
 
@@ -134,6 +134,16 @@ class Answers(Case):
         for make in (lambda: gpus.radeon(RADEON_GTT), lambda: gpus.tgpu(TGPU_SYSTEM, 1)):
             with make() as buffer:
                 self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "system", INTENT)
+
+    def test_importers_are_counted(self):
+        with gpus.udmabuf() as buffer:
+            self.assertEqual(self.place(buffer).details["attachments"], 0)
+            node = gpus.gpu("vkms").open()
+            try:
+                gpus.ask(node, gpus.PRIME_FD_TO_HANDLE, "IIi", 0, 0, buffer.fd)
+                self.assertEqual(self.place(buffer).details["attachments"], 1)
+            finally:
+                os.close(node)
 
     def test_of_no_device(self):
         for make in gpus.of_no_device():

@@ -1,4 +1,4 @@
-"""The guest itself, without primed: what KERNEL.md says of real drivers, and that the witnesses of the
+"""The guest itself, without primed: what primed takes real drivers to do, and that the witnesses of the
 other tests (the move counters, bufinfo, the resume counter) do count.
 """
 import errno

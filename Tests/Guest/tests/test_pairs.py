@@ -22,7 +22,7 @@ from gpus import RADEON_GTT, RADEON_VRAM
 OWN_ROWS = pathlib.Path("/etc/primed/pairs")
 NO_ROWS = "# none\n"
 # Exporters of rows that no machine without their hardware can show.
-NOT_HERE = {"nvidia-drm", "i915", "nouveau", "amdgpu", "xe", "udl", "gud", "simpledrm", "panfrost", "panthor",
+NOT_HERE = {"bochs-drm", "nvidia-drm", "i915", "nouveau", "amdgpu", "xe", "udl", "gud", "simpledrm", "panfrost", "panthor",
             "lima", "v3d", "asahi", "etnaviv", "msm", "vc4", "imx-drm", "meson", "sun4i-drm", "apple-drm",
             "rockchip", "exynos", "mediatek", "omapdrm", "intel_vpu"}
 SYSTEM_MEMORY = ("vgem", "vkms", "cirrus", "virtio_gpu")
@@ -146,7 +146,7 @@ class Rows(unittest.TestCase):
         return [row for row in self.rows if row["exporter"] == exporter]
 
     def test_every_row_is_shown_or_known_not_to_be(self):
-        shown = {"radeon", *SYSTEM_MEMORY}
+        shown = {"radeon", "qxl", *SYSTEM_MEMORY}
         self.assertEqual({row["exporter"] for row in self.rows} - NOT_HERE, shown)
         for exporter in shown:
             self.assertEqual(len(self.rows_of(exporter)), 1)
@@ -165,6 +165,15 @@ class Rows(unittest.TestCase):
                     self.assertEqual(result, REFUSALS.get(importer.driver, 0))
                 # An importer that refuses after the attachment moved it all the same.
                 self.assertEqual(kernel.radeon_bytes_moved() - before, gpus.SIZE)
+
+    def test_qxl_lets_nobody_at_its_buffers(self):
+        row, = self.rows_of("qxl")
+        self.assertEqual([row[key] for key in ("importer", "attach", "map", "use")],
+                         ["others", "fails", "nothing", "works"])
+        for importer in gpus.gpus():
+            with gpus.dumb(gpus.gpu("qxl")) as buffer, imported(importer, buffer) as result:
+                self.assertEqual(result, 0 if importer.driver == "qxl" else errno.ENOSYS, importer)
+                self.assertEqual(kernel.attachments()[buffer.inode], 0)
 
     def test_system_memory_stays_where_it_lies(self):
         for exporter in SYSTEM_MEMORY:

@@ -4,6 +4,7 @@ right device, access and reason, and nothing moved to find out.
 Each buffer is asked about with two primary devices: virtio B, which can import no one's buffers but
 its own, and tgpu B, which can import whatever lies in system memory.
 """
+import json
 import os
 import subprocess
 import time
@@ -217,6 +218,51 @@ class SideBySide(unittest.TestCase):
         print(f"      8 devices / one: {all_of_them / one:.2f}", flush=True)
         self.assertGreaterEqual(one, self.DELAY / 1000)
         self.assertLessEqual(all_of_them, 1.5 * one)
+
+
+class Tool(Case):
+    """primectl place, with buffers that it makes on real devices or is given."""
+
+    mode = "honoured"
+
+    def told(self, *words, **how):
+        done = subprocess.run(["primectl", "place", *map(str, words), "--json"], capture_output=True, text=True, **how)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        return answer["device"], answer["access"], answer["details"]
+
+    def setUp(self):
+        moved = kernel.tgpu_moves()
+        self.addCleanup(lambda: self.assertEqual(kernel.tgpu_moves(), moved))
+
+    def test_in_the_memory_that_is_named(self):
+        for gpu in (self.tgpu_a, self.radeon):
+            device, access, details = self.told("--device", gpu.render, "--memory", "vram")
+            self.assertEqual((device, access, details["home-memory"]), (gpu.number, "native", "dedicated"), details)
+            _, _, details = self.told("--device", gpu.number, "--memory", "system")
+            self.assertNotEqual(details["home-memory"], "dedicated", details)
+
+    def test_of_a_driver_without_an_interface_of_its_own(self):
+        """With and without a render node."""
+        for driver in ("vgem", "cirrus"):
+            device, access, details = self.told("--device", driver, "--hint", f"primary-device={self.tgpu_b.number}")
+            self.assertEqual((device, access), (self.tgpu_b.number, "in-place"), details)
+
+    def test_of_no_device(self):
+        device, access, details = self.told("--udmabuf", "--hint", f"primary-device={self.tgpu_b.card}")
+        self.assertEqual((device, access), (self.tgpu_b.number, "in-place"), details)
+        self.assertNotIn("home", details)
+
+    def test_given_by_the_shell(self):
+        with gpus.tgpu(TGPU_VRAM, 1) as buffer:
+            device, access, _ = self.told("--fd", buffer.fd, pass_fds=[buffer.fd])
+        self.assertEqual((device, access), (self.tgpu_b.number, "native"))
+
+    def test_of_a_device_that_lets_nobody_at_its_buffers(self):
+        """Nobody is said to have exported it, or to reach it, in its stead."""
+        _, access, details = self.told("--device", "qxl")
+        self.assertNotIn(access, ("native", "in-place"), details)
+        self.assertIn("qxl (", details["evidence"][0])
 
 
 def import_once(gpu, buffer):

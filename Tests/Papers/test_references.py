@@ -1,0 +1,31 @@
+"""What is referred to is there: a reader has this tree and nothing else."""
+import re
+import unittest
+
+from programs import PROJECT
+
+ROOMS = ("Sources", "dbus", "systemd")
+
+
+class References(unittest.TestCase):
+    def texts(self):
+        for room in ROOMS:
+            for path in (PROJECT / room).rglob("*"):
+                if path.is_file() and path.suffix != ".o":
+                    yield path, path.read_text()
+
+    def test_papers(self):
+        """Of this project's own papers there is one."""
+        named = {(path.name, word) for path, text in self.texts() for word in re.findall(r"\b[A-Z]+\.md\b", text)}
+        self.assertEqual({word for _, word in named} - {"README.md"}, set(), named)
+
+    def test_files(self):
+        named = {(path.name, word) for path, text in self.texts()
+                 for word in re.findall(r"\bTests/[\w/]+\.(?:py|swift|c)\b", text)}
+        self.assertGreaterEqual(len(named), 3)
+        self.assertEqual([one for one in named if not (PROJECT / one[1]).exists()], [])
+
+    def test_links_of_the_readme(self):
+        links = re.findall(r"\]\(([^)#:]+)\)", (PROJECT / "README.md").read_text())
+        self.assertGreaterEqual(len(links), 5)
+        self.assertEqual([link for link in links if not (PROJECT / link).exists()], [])
