@@ -127,7 +127,7 @@ static int begin_question(struct primed_client *c, const struct primed_query *qu
 	struct question *q;
 	int r;
 
-	if (c->closing || (!c->bus && primed_reconnect(c) < 0))
+	if (c->closing || (!c->bus && primed_reconnect(c) < 0) || !primed_is_connected(c))
 		return -ENOTCONN;
 	if (c->n_questions >= QUESTIONS_LIMIT)
 		return -EBUSY;

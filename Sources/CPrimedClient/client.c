@@ -126,6 +126,9 @@ struct primed_client *primed_client_open(const struct primed_client_options *opt
 		r = -ENOMEM;
 	if (r == 0)
 		r = primed_reconnect(c);
+	/* Until the bus has let us in. */
+	if (r >= 0)
+		r = sd_bus_get_unique_name(c->bus, &(const char *){NULL});
 	if (r < 0) {
 		primed_client_close(c);
 		errno = -r;
@@ -166,15 +169,20 @@ static int process(struct primed_client *c)
 	return r;
 }
 
+bool primed_is_connected(struct primed_client *c)
+{
+	return c->bus && sd_bus_is_ready(c->bus) > 0;
+}
+
 int primed_client_dispatch(struct primed_client *c)
 {
+	bool was_connected = primed_is_connected(c);
 	uint64_t expired;
 
 	if (read(c->timer, &expired, sizeof(expired)) < 0 && errno != EAGAIN)
 		return -1;
 	if (!c->bus) {
-		if (primed_reconnect(c) >= 0)
-			primed_tell_changed(c);
+		primed_reconnect(c);
 		return 0;
 	}
 	if (process(c) < 0) {
@@ -184,6 +192,8 @@ int primed_client_dispatch(struct primed_client *c)
 		errno = ECONNRESET;
 		return -1;
 	}
+	if (!was_connected && primed_is_connected(c))
+		primed_tell_changed(c);
 	primed_arm(c);
 	return 0;
 }

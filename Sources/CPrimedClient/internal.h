@@ -76,7 +76,10 @@ void primed_set_owner(struct primed_client *c, const char *owner);
 void primed_forget_all(struct primed_client *c);
 void primed_tell_changed(struct primed_client *c);
 
-/* client.c. primed_reconnect: a negative errno if there is no bus, or it is not time to try again. */
+/* client.c. primed_is_connected: the bus has let us in. Before, sd-bus waits for that in a call with fds, and
+ * calls back whom it likes.
+ * primed_reconnect: a negative errno if there is no bus, or it is not time to try again. */
+bool primed_is_connected(struct primed_client *c);
 int primed_reconnect(struct primed_client *c);
 /* Has the epoll fd wake for what sd-bus waits for now, or for the next try to connect. */
 void primed_arm(struct primed_client *c);

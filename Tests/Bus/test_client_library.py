@@ -4,6 +4,7 @@ import errno
 import os
 import pathlib
 import select
+import socket
 import subprocess
 import tempfile
 import time
@@ -329,6 +330,18 @@ class Restarts(ClientLibrary):
         self.says("changed")
         self.learns(IGPU)
         self.knows(IGPU)
+
+    def test_a_bus_that_lets_nobody_in(self):
+        self.learns()
+        self.bus.stop()
+        self.says("changed", "lost")
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.settimeout(PATIENCE)
+            silent.bind(str(self.bus.path))
+            silent.listen()
+            with silent.accept()[0]:
+                self.ask()
+                self.says(f"game {FALLBACK}")
 
 
 class Silence(ClientLibrary):

@@ -90,7 +90,8 @@ struct primed_client;
 typedef void (*primed_placed)(const struct primed_placement *placement, void *data);
 
 /*
- * Connects. primed need not run: it is started on demand, and until it answers the default holds.
+ * Connects, and waits until the bus has let the client in. primed need not run: it is started on demand, and
+ * until it answers the default holds.
  *
  * Returns the client, to be closed with primed_client_close, or NULL with errno set: ENOENT or
  * ECONNREFUSED where there is no bus, EINVAL for a bad address, ENOMEM, EMFILE. `options` is used during
