@@ -1,5 +1,5 @@
 /* reference ADDRESS: what the best possible daemon would do for a warm query, and nothing else: read the
- * message, fstat the fd, look it up in a hash table, append the answer. FLOOR.md's goals are ratios
+ * message, fstat the fd, look it up in a hash table, append the answer. The benchmarks' goals are ratios
  * against it. */
 #include <errno.h>
 #include <stdint.h>

@@ -140,7 +140,7 @@ def idle(options, goals):
         bus.stop()
 
 
-# FLOOR.md's bound, 5 ms, is that many round trips of a Ping on the machine that it was set on (75 us).
+# The bound, 5 ms, is that many round trips of a Ping on the machine that it was set on (75 us).
 PINGS_A_UEVENT = 66
 
 
