@@ -77,7 +77,8 @@ package enum Driver: UInt8, Sendable, CaseIterable {
 
   /// Attaches and maps dynamically, as exporter and as importer: between two such an import maps nothing
   /// before its first use (amdgpu_dma_buf.c and xe_dma_buf.c: exports with `pin`, imports by
-  /// dma_buf_dynamic_attach). i915, too, maps later from 6.16 on, but tells nothing that would be worth such an import.
+  /// dma_buf_dynamic_attach). i915, too, maps later from 6.16 on, but tells nothing that would be
+  /// worth such an import.
   package var mapsAtUse: Bool { self == .amdgpu || self == .xe }
 
   /// Keeps what an allocation was meant for, to be read after a self-import.

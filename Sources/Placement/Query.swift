@@ -17,8 +17,8 @@ package struct Usage: OptionSet, Hashable, Sendable {
   package static let capture = Usage(rawValue: 4)
 }
 
-/// The hints of one question (dbus/org.primed.Broker1.xml, Place); `nil` and 0 mean not given. Plain data: copying
-/// one costs no reference counting.
+/// The hints of one question (dbus/org.primed.Broker1.xml, Place); `nil` and 0 mean not given. Plain
+/// data: copying one costs no reference counting.
 package struct Hints: Sendable, Equatable {
   package var samplingDevice = DeviceNumber.none
   package var targetDevice = DeviceNumber.none
