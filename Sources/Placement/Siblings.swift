@@ -58,7 +58,9 @@ package struct Siblings {
   private mutating func dropOldest() {
     let counts = taught.keys.reduce(into: [UInt32: Int]()) { $0[$1.user, default: 0] += 1 }
     let most = counts.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key
-    let oldest = taught.lazy.filter { $0.key.user == most }.min { $0.value.looked < $1.value.looked }
-    if let oldest { taught[oldest.key] = nil }
+    let theirs = taught.lazy.filter { $0.key.user == most }
+    if let oldest = theirs.min(by: { $0.value.looked < $1.value.looked }) {
+      taught[oldest.key] = nil
+    }
   }
 }
