@@ -4,12 +4,13 @@ import pathlib
 
 import kernel
 
+# `kilobytes` are its own: pages of files come and go with what is run, and belong to nobody.
 Weight = collections.namedtuple("Weight", "descriptors threads kilobytes")
 
 
 def weight(pid):
     status = dict(line.split(":", 1) for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines())
-    return Weight(len(kernel.descriptors(pid)), int(status["Threads"]), int(status["VmRSS"].split()[0]))
+    return Weight(len(kernel.descriptors(pid)), int(status["Threads"]), int(status["RssAnon"].split()[0]))
 
 
 def drm_nodes(pid):

@@ -136,7 +136,7 @@ class Answers(Case):
                 self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "system", INTENT)
 
     def test_importers_are_counted(self):
-        with gpus.udmabuf() as buffer:
+        with gpus.dumb(gpus.gpu("vgem")) as buffer:
             self.assertEqual(self.place(buffer).details["attachments"], 0)
             node = gpus.gpu("vkms").open()
             try:
