@@ -2,10 +2,9 @@
  *
  * Any local user can send any fds in any message, more of them than the message's body names, and
  * sd-bus closes them where it handles messages: on the loop. To close a FUSE file asks its server,
- * which may never answer; a device's driver is asked at the last close; a TCP socket
- * may linger, and be the unread content of another socket. sd-bus has no call to take a message's fds away, so it
- * is its close() that gives way: this definition comes before libc's. What could wait is closed on a thread that
- * exists for that only.
+ * which may never answer; a TCP socket may linger. sd-bus has no call to take a message's fds away, so it is its
+ * close() that gives way: this definition comes before libc's. What could wait is closed on a thread that exists
+ * for that only.
  *
  * Bounds: a close that hangs has given up its fd already and keeps only its thread. When all threads hang,
  * further such fds stay open; at RLIMIT_NOFILE sd-bus leaves the bus, and the daemon ends. A close that waits for a
@@ -16,7 +15,6 @@
 #define _GNU_SOURCE
 #include "CShims.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -25,6 +23,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -42,8 +41,8 @@ struct mount_id {
 	uint32_t major, minor;
 };
 
-/* Fds that are closed where it is asked for: those that were found to ask nobody when their identity was read, so
- * that a query's need no second look, and our own. A bit each, until they are closed. */
+/* Fds that were found to close without asking anybody when their identity was read: a bit each, until they are
+ * closed. A query's fds need no second look then. */
 static uint64_t harmless[WAITING / 64];
 
 static bool is_harmless(int fd)
@@ -54,14 +53,14 @@ static bool is_harmless(int fd)
 	       __atomic_fetch_and(&harmless[fd / 64], ~bit, __ATOMIC_RELAXED) & bit;
 }
 
-void primed_own(int fd)
+static void note_harmless(int fd)
 {
 	if (fd >= 0 && fd < WAITING)
 		__atomic_fetch_or(&harmless[fd / 64], 1ull << (fd % 64), __ATOMIC_RELAXED);
 }
 
 /* File systems of the kernel's own, whose files close without asking anybody. */
-static struct mount_id kernels_own[6];
+static struct mount_id kernels_own[5];
 static int n_kernels_own;
 
 static int close_now(int fd)
@@ -79,28 +78,34 @@ static bool look(int fd, const char *path, struct statx *s)
 __attribute__((constructor)) static void learn_kernels_own(void)
 {
 	static const char *const paths[] = {"/proc", "/sys", "/dev", "/run"};
-	int fds[] = {memfd_create("", MFD_CLOEXEC), -1, -1};
 	struct statx s;
+	int memory = memfd_create("", MFD_CLOEXEC);
 
 	for (int i = 0; i < 4; i++)
 		if (look(AT_FDCWD, paths[i], &s))
 			kernels_own[n_kernels_own++] = (struct mount_id){s.stx_dev_major, s.stx_dev_minor};
-	if (pipe2(fds + 1, O_CLOEXEC) < 0)
+	if (memory < 0)
 		return;
-	for (int i = 0; i < 2; i++)
-		if (look(fds[i], "", &s))
-			kernels_own[n_kernels_own++] = (struct mount_id){s.stx_dev_major, s.stx_dev_minor};
-	for (int i = 0; i < 3; i++)
-		close_now(fds[i]);
+	if (look(memory, "", &s))
+		kernels_own[n_kernels_own++] = (struct mount_id){s.stx_dev_major, s.stx_dev_minor};
+	close_now(memory);
 }
 
+static bool socket_may_wait(int fd)
+{
+	int domain = AF_UNSPEC;
+	socklen_t size = sizeof(domain);
+
+	getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size);
+	return domain != AF_UNIX && domain != AF_NETLINK;
+}
+
+/* A file that is no socket. */
 static bool file_may_wait(const struct statx *s)
 {
 	/* Inodes of no type are anonymous: dma-bufs, pidfds, eventfds. */
-	if (!(s->stx_mode & S_IFMT))
+	if (!(s->stx_mode & S_IFMT) || S_ISFIFO(s->stx_mode))
 		return false;
-	if (S_ISSOCK(s->stx_mode) || S_ISCHR(s->stx_mode) || S_ISBLK(s->stx_mode))
-		return true;
 	for (int i = 0; i < n_kernels_own; i++)
 		if (kernels_own[i].major == s->stx_dev_major && kernels_own[i].minor == s->stx_dev_minor)
 			return false;
@@ -115,7 +120,7 @@ static bool may_wait(int fd)
 		return false;
 	if (!look(fd, "", &s))
 		return errno != EBADF;
-	return file_may_wait(&s);
+	return S_ISSOCK(s.stx_mode) ? socket_may_wait(fd) : file_may_wait(&s);
 }
 
 int primed_identity(int fd, dev_t *device, ino_t *inode)
@@ -126,8 +131,8 @@ int primed_identity(int fd, dev_t *device, ino_t *inode)
 		return -1;
 	*device = makedev(s.stx_dev_major, s.stx_dev_minor);
 	*inode = s.stx_ino;
-	if (!file_may_wait(&s))
-		primed_own(fd);
+	if (!S_ISSOCK(s.stx_mode) && !file_may_wait(&s))
+		note_harmless(fd);
 	return 0;
 }
 
@@ -189,18 +194,4 @@ int close(int fd)
 	pthread_mutex_unlock(&lock);
 	errno = e;
 	return 0;
-}
-
-/* A socket that we made, as the bus's and the journal's are, has nothing in it that is worth a thread. */
-int socket(int domain, int type, int protocol)
-{
-	static int (*_Atomic next)(int, int, int);
-	int fd;
-
-	/* libc's, or of a test that mocks the kernel. */
-	if (!next)
-		next = (int (*)(int, int, int))dlsym(RTLD_NEXT, "socket");
-	fd = next(domain, type, protocol);
-	primed_own(fd);
-	return fd;
 }

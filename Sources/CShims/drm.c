@@ -67,7 +67,6 @@ static int close_keeping_errno(int fd, int result)
 {
 	int e = errno;
 
-	primed_own(fd);
 	close(fd);
 	errno = e;
 	return result;

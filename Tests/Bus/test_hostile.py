@@ -1,25 +1,18 @@
 """Fds that are not what they should be, wherever in a message they are."""
 import array
-import contextlib
 import os
-import pathlib
-import signal
 import socket
-import struct
 import subprocess
-import time
 
 from gi.repository import Gio, GLib
 from jeepney import DBusAddress, MessageType, new_method_call
 from jeepney.io.blocking import open_dbus_connection
 
 import hung_files
-import private_bus
 from harness import DGPU, IGPU, NAME, PATH, PATIENCE, STRANGER, BusTest, buffer, wait_until
 
 BROKER = DBusAddress(PATH, bus_name=NAME, interface=NAME)
 PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
-DRIVER = DBusAddress("/org/freedesktop/DBus", bus_name="org.freedesktop.DBus", interface="org.freedesktop.DBus")
 
 
 class HungFiles(BusTest):
@@ -96,63 +89,6 @@ class HungFiles(BusTest):
         self.files.wait_for_flush()
         self.assert_serving()
         self.assertEqual(self.reply()[0], DGPU)
-
-
-class SocketInASocket(BusTest):
-    """Whoever closes the last copy of a socket closes what was sent through it and not taken: here a
-    connection that lingers until its data has gone, to a peer that reads nothing."""
-
-    def start_bus(self):
-        """dbus-broker has a copy of its own until primed has taken the message: whose is the last is chance."""
-        return private_bus.Daemon(self.folder, self.bus_log)
-
-    def lingering(self):
-        """The connection's file, and its peer's."""
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            mine = socket.create_connection(server.getsockname())
-            peer = server.accept()[0]
-        mine.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3600))
-        mine.setblocking(False)
-        try:
-            while True:
-                mine.send(bytes(65536))
-        except BlockingIOError:
-            return mine, peer
-
-    def is_elsewhere(self, one):
-        """Whether another process has it open: the bus, until it has passed it on."""
-        name = f"socket:[{os.fstat(one.fileno()).st_ino}]"
-        for folder in pathlib.Path("/proc").glob("[0-9]*/fd"):
-            with contextlib.suppress(OSError):
-                if folder.parent.name != str(os.getpid()) and name in map(os.readlink, folder.iterdir()):
-                    return True
-        return False
-
-    def test_nobody_waits_for_what_is_in_it(self):
-        connection, peer = self.lingering()
-        self.addCleanup(peer.close)
-        one, other = socket.socketpair()
-        socket.send_fds(one, [b"x"], [connection.fileno()])
-        connection.close()
-        with open_dbus_connection(self.bus.address, enable_fds=True) as sender:
-            # primed's copy shall be the last.
-            self.daemon.process.send_signal(signal.SIGSTOP)
-            sender.send(new_method_call(PEER, "Ping", "h", (other,)))
-            while sender.send_and_get_reply(new_method_call(DRIVER, "GetId")) and self.is_elsewhere(other):
-                pass
-            one.close()
-            other.close()
-            self.daemon.process.send_signal(signal.SIGCONT)
-            self.client.ping()
-            self.wait_for_threads(2)   # one has a close that hangs
-            peer.close()
-            self.wait_for_threads(1)
-
-    def wait_for_threads(self, count):
-        deadline = time.monotonic() + PATIENCE
-        while len(os.listdir(f"/proc/{self.daemon.process.pid}/task")) != count:
-            self.assertLess(time.monotonic(), deadline, f"not {count} threads")
-            self.client.ping()
 
 
 POLKIT = "org.freedesktop.PolicyKit1"

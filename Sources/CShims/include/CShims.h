@@ -10,9 +10,6 @@
  * AT_STATX_DONT_SYNC): a FUSE server can't stall the caller. 0, or -1 and errno. */
 int primed_identity(int fd, dev_t *device, ino_t *inode);
 
-/* The fd is ours: its close, which may wait, is not put off to a thread. */
-void primed_own(int fd);
-
 /* An inode of none of the types of files, as a DMA-BUF's is. Asks as little. */
 bool primed_has_no_type(int fd);
 

@@ -8,7 +8,6 @@
  *	import_errno (rw)		imports fail with it; 0: they don't
  *	import_delay_ms (rw)		imports take so long; writing 0 releases those that wait
  *	import_uninterruptible (rw)	1: they wait in D state
- *	close_delay_ms (rw)		the last close of an open node takes so long, in D state; 0 ends it
  *	power/control (rw)		"on" (default): never suspended; "auto": when idle
  *	power/autosuspend_delay_ms (rw)
  */
@@ -64,14 +63,11 @@ static int tgpu_open(struct drm_device *drm, struct drm_file *file)
 
 static int tgpu_release(struct inode *inode, struct file *filp)
 {
-	struct tgpu_device *gpu = file_device(filp);
-	struct drm_device *drm = &gpu->drm;
+	struct drm_device *drm = &file_device(filp)->drm;
 	int ret;
 
 	drm_dev_get(drm);
 	wake(drm->dev);
-	wait_event_timeout(gpu->import_wait, !READ_ONCE(gpu->close_delay_ms),
-			   msecs_to_jiffies(READ_ONCE(gpu->close_delay_ms)));
 	ret = drm_release(inode, filp);
 	let_sleep(drm->dev);
 	drm_dev_put(drm);
@@ -204,7 +200,6 @@ SETTING(peers, u64, "%#llx", kstrtou64);
 SETTING(import_errno, int, "%d", kstrtoint);
 SETTING(import_delay_ms, int, "%d", kstrtoint);
 SETTING(import_uninterruptible, int, "%d", kstrtoint);
-SETTING(close_delay_ms, int, "%d", kstrtoint);
 
 static struct attribute *tgpu_attrs[] = {
 	&dev_attr_opens.attr,
@@ -216,7 +211,6 @@ static struct attribute *tgpu_attrs[] = {
 	&dev_attr_import_errno.attr,
 	&dev_attr_import_delay_ms.attr,
 	&dev_attr_import_uninterruptible.attr,
-	&dev_attr_close_delay_ms.attr,
 	NULL
 };
 ATTRIBUTE_GROUPS(tgpu);

@@ -30,7 +30,6 @@ struct tgpu_device {
 	int import_errno;		/* imports fail with it */
 	int import_delay_ms;		/* imports wait so long; writing 0 ends the wait */
 	int import_uninterruptible;	/* ... in D state */
-	int close_delay_ms;		/* the last close of a node waits so long, likewise */
 	wait_queue_head_t import_wait;
 };
 
