@@ -102,8 +102,9 @@ class Flood(unittest.TestCase):
         self.assertLess(flooded[1], cold[0] * max(1, flooded_ping[1] / ping[1]))
 
     def test_times_of_what_is_not(self):
-        """Each import waits for one of the flooder's, which may just have begun, and not for all that wait."""
+        """Each import waits for one of the flooder's, which may just have begun, and not for all that wait: as a
+        rule, and the slowest no longer than everybody would if it did."""
         (_, quiet), (ping, flooded) = (self.times(rounds, "cold") for rounds in (self.quiet, self.flooded))
         all_that_wait = victim.CONNECTIONS * WINDOW * DELAY / 1000
         self.assertLess(flooded[0], quiet[0] + all_that_wait / 4)
-        self.assertLess(flooded[1], quiet[1] + all_that_wait / 2 + ping[1])
+        self.assertLess(flooded[1], quiet[1] + all_that_wait + ping[1])
