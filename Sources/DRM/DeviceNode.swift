@@ -16,8 +16,8 @@ package struct DeviceNode: ~Copyable, Sendable {
   package init(opening device: DeviceDescription) throws(Errno) {
     guard let node = device.node else { throw Errno(ENODEV) }
     let opened = OwnedFD(try Errno.check(open(node.path, O_RDWR | O_CLOEXEC)))
-    // Whoever opens a card's first node is made its master, asked or not (drm_auth.c, drm_master_open). EINVAL
-    // says that somebody else is: all the better.
+    // Whoever opens a card's first node is made its master, asked or not (drm_auth.c,
+    // drm_master_open). EINVAL says that somebody else is: all the better.
     if device.render == nil { primed_drop_master(opened.rawValue) }
     guard Self.belongs(node, to: device) else { throw Errno(ENODEV) }
     fd = opened
