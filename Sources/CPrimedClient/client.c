@@ -134,6 +134,8 @@ struct primed_client *primed_client_open(const struct primed_client_options *opt
 		errno = -r;
 		return NULL;
 	}
+	/* What sd-bus waits for is another thing now than when it was told to connect. */
+	primed_arm(c);
 	return c;
 }
 
