@@ -1,7 +1,6 @@
 // swift-tools-version: 6.3
 // primed: tells Wayland compositors on which DRM device a client's DMA-BUF should be used.
 // A room a target; arrows only point down. See README.md, "How the code is laid out".
-import Glibc
 import PackageDescription
 
 let settings: [SwiftSetting] = [
@@ -17,29 +16,6 @@ func room(_ name: String, _ below: [Target.Dependency] = []) -> Target {
 
 func tests(_ name: String, _ of: [Target.Dependency]) -> Target {
   .testTarget(name: name, dependencies: of, swiftSettings: settings)
-}
-
-// How the daemon is linked in release builds, for little memory: Tests/Benchmarks/run says how much
-// it takes, and where. To SwiftPM such flags are unsafe: other packages may depend on PrimedClient,
-// but not on primed.
-let link = "\(Context.packageDirectory)/Sources/primed/Link"
-var lean = [
-  "-use-ld=lld", "-Xlinker", "--no-export-dynamic",
-  // What runs of Swift's library side by side, as Tests/Benchmarks/order lists it.
-  "-Xlinker", "--symbol-ordering-file=\(link)/order", "-Xlinker", "--no-warn-symbol-ordering",
-]
-// Packed relocations take a twentieth of the space; glibc reads them from 2.36 on.
-let libc = UnsafeMutablePointer<CChar>.allocate(capacity: 32)
-confstr(Int32(_CS_GNU_LIBC_VERSION), libc, 32)
-let glibc = String(cString: libc).split { !$0.isNumber }.compactMap { Int($0) }
-if !glibc.lexicographicallyPrecedes([2, 36]) {
-  lean += ["-Xlinker", "-z", "-Xlinker", "pack-relative-relocs"]
-}
-// libstdc++ costs a megabyte and little of it is used, so the static one is linked where it is
-// installed: in Fedora it is a package of its own.
-var archives = glob_t()
-if glob("/usr/lib*/gcc/*/*/libstdc++.a", 0, nil, &archives) == 0 {
-  lean += ["-L\(link)", "-Xclang-linker", "-static-libgcc"]
 }
 
 let package = Package(
@@ -58,57 +34,79 @@ let package = Package(
     .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd"),
     .systemLibrary(name: "CUdev", pkgConfig: "libudev"),
     .systemLibrary(name: "CDRM", pkgConfig: "libdrm"),
+    .systemLibrary(name: "CJSON", pkgConfig: "json-c"),
     .target(name: "CShims", dependencies: ["CSystemd", "CDRM"]),
     .target(name: "CBus", dependencies: ["CSystemd"]),
     .target(name: "CBPF"),
+    // Defines close() and recvmsg() for the whole program: of the daemon only.
+    .target(name: "CClose"),
 
     // Pure.
     room("Placement"),
 
     // The ports, and what stands behind them.
     room("Linux", ["CShims", "CSystemd"]),
-    room("Kernel", ["Placement", "Linux"]),
-    room("DRM", ["Kernel", "Placement", "Linux", "CShims", "CDRM"]),
-    room("Udev", ["DRM", "Kernel", "Placement", "Linux", "CShims", "CUdev"]),
+    room("Ports", ["Placement", "Linux"]),
+    room("DRM", ["Ports", "Placement", "Linux", "CShims", "CDRM"]),
+    room("Udev", ["DRM", "Ports", "Placement", "Linux", "CShims", "CUdev"]),
 
-    room("Introspection", ["Kernel", "Placement", "Linux", "CBPF"]),
-    // The privileged half of Introspection: what primed-introspect is made of, and nothing else.
+    room("Introspection", ["Ports", "Placement", "Linux", "CBPF"]),
+    // The privileged half of Introspection: what primed-introspect is made of, and nothing else; primectl's doctor
+    // reads the type data by it.
     .target(
       name: "BPFLoader", dependencies: ["CBPF"],
       exclude: ["Program/build", "Program/dmabuf.bpf.c"],
       resources: [.embedInCode("Program/dmabuf.bpf.o")], swiftSettings: settings),
 
     // The query's way, and a machine in a file to play it on.
-    room("Engine", ["Kernel", "Placement", "Linux"]),
+    room("Engine", ["Ports", "Placement", "Linux"]),
+    room("JSON", ["CJSON"]),
     .target(
-      name: "Simulation", dependencies: ["Engine", "Kernel", "Placement", "Linux", "CShims"],
-      resources: [.embedInCode("Scenarios")], swiftSettings: settings),
+      name: "Simulation",
+      dependencies: ["JSON", "Engine", "Ports", "Placement", "Linux", "CShims"],
+      exclude: ["README.md"], resources: [.embedInCode("Scenarios")], swiftSettings: settings),
+
+    // What people are shown: text, pictures, pages; nothing here asks anybody.
+    room("Inspection", ["Simulation", "JSON", "Engine", "Ports", "Placement", "Linux"]),
+
+    // What asks the drivers: a worker a device, NO_MOVE detection, introspection's upkeep.
+    room(
+      "Probing",
+      ["DRM", "Introspection", "Engine", "Ports", "Placement", "Linux", "CShims"]),
 
     // The service.
-    room("Bus", ["Kernel", "Placement", "Linux", "CShims", "CBus", "CSystemd"]),
+    room("Bus", ["Ports", "Placement", "Linux", "CShims", "CBus", "CSystemd"]),
     room(
       "Broker",
       [
-        "Bus", "Engine", "Simulation", "DRM", "Udev", "Introspection", "Kernel", "Placement",
-        "Linux",
-        "CShims",
+        "Bus", "Engine", "Simulation", "Probing", "DRM", "Udev", "Introspection", "Ports",
+        "Placement", "Linux", "CShims", "CClose",
       ]),
     .executableTarget(
-      name: "primed", dependencies: ["Broker", "Bus", "Linux"], exclude: ["Link"],
-      swiftSettings: settings,
-      linkerSettings: [.unsafeFlags(lean, .when(platforms: [.linux], configuration: .release))]),
+      name: "primed", dependencies: ["Broker", "Bus", "Linux"], swiftSettings: settings),
     .executableTarget(
       name: "primed-introspect", dependencies: ["BPFLoader"], swiftSettings: settings),
     .executableTarget(
       name: "primectl",
       dependencies: [
-        "Bus", "DRM", "Udev", "Simulation", "Engine", "Kernel", "Placement", "Linux", "CShims",
+        "Inspection", "Introspection", "BPFLoader", "Bus", "DRM", "Udev", "Simulation", "JSON",
+        "Engine", "Ports",
+        "Placement", "Linux", "CShims",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ], swiftSettings: settings),
 
-    tests("PlacementTests", ["Placement"]),
+    tests("PlacementTests", ["Placement", "Simulation"]),
+    // The driver table as text, for Tests/Census.
+    .executableTarget(
+      name: "driver-table", dependencies: ["Placement"], path: "Tests/Census/DriverTable",
+      swiftSettings: settings),
     // For compositors: in C, and in Swift over it.
-    .target(name: "CPrimedClient", linkerSettings: [.linkedLibrary("systemd")]),
+    .target(
+      name: "CPrimedClient",
+      exclude: [
+        "README.md", "abi", "guard", "meson.build", "meson_options.txt", "primed-client.map",
+        "tests",
+      ], linkerSettings: [.linkedLibrary("systemd")]),
     .target(
       name: "PrimedClient", dependencies: ["CPrimedClient"],
       swiftSettings: [.swiftLanguageMode(.v6)]),
@@ -116,19 +114,26 @@ let package = Package(
       name: "PlaceExample", dependencies: ["PrimedClient"], path: "Tests/Examples/PlaceExample",
       swiftSettings: [.swiftLanguageMode(.v6)]),
 
-    tests("BrokerTests", ["Broker", "Bus"]),
+    tests(
+      "BrokerTests",
+      ["Broker", "Bus", "Simulation", "Engine", "Ports", "Placement", "Linux", "CShims"]),
+    tests("BusTests", ["Bus", "CBus", "CSystemd", "Placement", "Linux"]),
+    tests(
+      "ProbingTests", ["Probing", "Simulation", "DRM", "Engine", "Ports", "Placement", "Linux"]),
     .target(name: "CAllocations", path: "Tests/CAllocations"),
-    tests("EngineTests", ["Engine", "Kernel", "Placement", "Linux", "CAllocations"]),
-    tests("SimulationTests", ["Simulation", "Engine", "Kernel", "Placement", "Linux"]),
+    tests("EngineTests", ["Engine", "Simulation", "Ports", "Placement", "Linux", "CAllocations"]),
+    tests("SimulationTests", ["Simulation", "JSON", "Engine", "Ports", "Placement", "Linux"]),
     // A mock-up of sysfs for UdevTests: umockdev's preload library, linked so that it goes before libc.
     .systemLibrary(name: "CUmockdev", path: "Tests/CUmockdev", pkgConfig: "umockdev-1.0"),
     .target(name: "MockUdev", dependencies: ["CUmockdev"], path: "Tests/MockUdev"),
     .testTarget(
-      name: "UdevTests", dependencies: ["Udev", "Kernel", "Placement", "Linux", "MockUdev"],
+      name: "UdevTests", dependencies: ["Udev", "Ports", "Placement", "Linux", "MockUdev"],
       swiftSettings: settings, linkerSettings: [.linkedLibrary(":libumockdev-preload.so.0")]),
     tests("LinuxTests", ["Linux", "CShims"]),
+    tests("InspectionTests", ["Inspection", "Simulation", "JSON", "Placement", "Linux"]),
+    tests("ClosingTests", ["CClose", "Linux", "CShims"]),
     tests(
       "IntrospectionTests",
-      ["BPFLoader", "Introspection", "Kernel", "Placement", "Linux", "CBPF", "CShims"]),
+      ["BPFLoader", "Introspection", "Ports", "Placement", "Linux", "CBPF", "CShims"]),
   ]
 )

@@ -1,9 +1,8 @@
-// Reading numbers out of files of the kernel's and the compiler's: little-endian, and never beyond
-// the end.
+// Reads little-endian numbers from files of the kernel and the compiler, never beyond their end.
 
 internal import CBPF
 
-/// What a file should have been and is not.
+/// Why a file does not have the expected format.
 package struct FormatError: Error, CustomStringConvertible {
   package var description: String
   init(_ description: String) { self.description = description }
@@ -41,7 +40,7 @@ package struct Bytes {
   package func u32(_ offset: Int) throws(FormatError) -> Int {
     Int(UInt32(littleEndian: try load(offset)))
   }
-  /// - Throws: what is beyond any file's size as well.
+  /// - Throws: also for a number that is larger than any file.
   package func u64(_ offset: Int) throws(FormatError) -> Int {
     guard let value = Int(exactly: UInt64(littleEndian: try load(offset))) else {
       throw FormatError("a number in it is absurd")
@@ -58,7 +57,7 @@ package struct Bytes {
     }
   }
 
-  /// Up to the NUL.
+  /// The string up to the next NUL.
   package func string(_ offset: Int) throws(FormatError) -> String {
     guard (0..<count).contains(offset),
       let end = file[(range.lowerBound + offset)..<range.upperBound].firstIndex(of: 0)
@@ -70,7 +69,7 @@ package struct Bytes {
     file.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[range])) }
   }
 
-  /// Where `text` stands between two NULs, or at the beginning.
+  /// The offset of `text` between two NULs, or at the beginning.
   func offset(of text: String) -> Int? {
     let wanted = Array(text.utf8) + [0]
     return withUnsafeBytes { own -> Int? in

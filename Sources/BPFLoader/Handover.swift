@@ -1,4 +1,4 @@
-// What the loader is for: one program, made for whoever is at the other end of a socket.
+// The loader's job: loads one program and sends its descriptor over a socket.
 
 internal import CBPF
 internal import Glibc
@@ -10,10 +10,12 @@ package enum Loader {
     }
   }
 
-  /// Loads it and looks at its first answers.
-  private static func program(_ layouts: Layouts) throws(LoadError) -> LoadedProgram {
+  /// Loads the program and checks its first answers.
+  private static func program(
+    _ layouts: Layouts, _ file: [UInt8]
+  ) throws(LoadError) -> LoadedProgram {
     let object: ProgramObject
-    do throws(FormatError) { object = try ProgramObject(committedObject) } catch {
+    do throws(FormatError) { object = try ProgramObject(file) } catch {
       throw LoadError.object(error)
     }
     do throws(LoadError) {
@@ -26,8 +28,8 @@ package enum Loader {
     }
   }
 
-  /// What can be asked without a DMA-BUF: a descriptor that is none, and one that isn't open. A
-  /// DMA-BUF is for the one who gets the program: he has some.
+  /// Checks what can be checked without a DMA-BUF: a descriptor of another file, and one that isn't
+  /// open. The daemon checks the program with DMA-BUFs.
   private static func check(_ program: borrowing LoadedProgram) throws(LoadError) {
     for (fd, expected) in [(STDIN_FILENO, DMABUF_NONE), (-1, DMABUF_NO_FD)] {
       var look = dmabuf_look()
@@ -42,12 +44,12 @@ package enum Loader {
     }
   }
 
-  /// Without one of them the kernel says no as well, but neither at once nor why: without
-  /// CAP_PERFMON it goes through the program for seconds and finds fault with something else.
+  /// Without one of these capabilities the kernel refuses as well, but late and without the reason:
+  /// without CAP_PERFMON it verifies the program for seconds and then reports another error.
   private static func checkCapabilities() throws(LoadError) {
     let line = text("/proc/self", "status").split(separator: "\n").first { $0.hasPrefix("CapEff:") }
     let held = line.flatMap { UInt64($0.suffix(16), radix: 16) } ?? 0
-    // linux/capability.h; CAP_SYS_ADMIN, 21, will do for both.
+    // linux/capability.h; CAP_SYS_ADMIN (21) includes both.
     let missing = [(38, "CAP_PERFMON"), (39, "CAP_BPF")].filter { held & (1 << $0.0) == 0 }.map(\.1)
     guard missing.isEmpty || held & (1 << 21) != 0 else {
       throw LoadError(
@@ -55,7 +57,7 @@ package enum Loader {
     }
   }
 
-  /// The kernel says of this refusal no more than of others.
+  /// The kernel's error does not tell this refusal from others.
   private static var isLockedDown: Bool {
     text("/sys/kernel/security", "lockdown").contains("[confidentiality]")
   }
@@ -64,19 +66,27 @@ package enum Loader {
     String(decoding: TypeFolder(folder).read(file) ?? [], as: UTF8.self)
   }
 
-  /// Tells `socket` of it and hands the program over: "ready DRIVER...", with its descriptor, or
-  /// "failed REASON". One message, at most `messageSize` bytes.
-  /// - Throws: where nobody takes it.
-  package static func answer(_ socket: Int32, typesIn folder: String) throws(LoadError) {
+  /// Sends one message of at most `messageSize` bytes to `socket`: "ready DRIVER..." with the
+  /// program's descriptor, or "failed REASON". `path`: an object file of the program; nil: the
+  /// embedded one.
+  /// - Throws: if nobody receives it.
+  package static func answer(
+    _ socket: Int32, typesIn folder: String, program path: String?
+  ) throws(LoadError) {
     do throws(LoadError) {
       try checkCapabilities()
       let layouts = try layouts(typesIn: folder)
       for line in layouts.missing { log("4", "no layout of \(line)") }
-      let program = try program(layouts)
+      var file = committedObject
+      if let path {
+        guard let other = contents(of: path) else { throw LoadError(path, errno) }
+        file = other
+      }
+      let program = try program(layouts, file)
       let words = ["ready"] + layouts.drivers.map(\.name)
       try send(socket, words.joined(separator: " "), program.fd.rawValue)
     } catch {
-      // Who asked says it in the log; if there is nobody, we do.
+      // The daemon logs this; if nobody receives it, the loader does.
       try send(socket, "failed \(error)", -1)
     }
   }
@@ -90,7 +100,7 @@ package enum Loader {
 
   package static let messageSize = 1024
 
-  /// To the journal, with systemd's prefix for the level; or to who typed it.
+  /// To the journal with systemd's prefix for the level, or to the terminal.
   package static func log(_ level: StaticString, _ text: String) {
     let prefix = getenv("JOURNAL_STREAM") != nil ? "<\(level)>" : "primed-introspect: "
     let line = "\(prefix)\(text)\n"

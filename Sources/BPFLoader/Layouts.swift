@@ -1,46 +1,49 @@
-// Where this kernel keeps what the program reads, worked out of its type data.
+// Where this kernel keeps what the program reads, computed from the kernel's type data.
 
 package import CBPF
 internal import Glibc
 
-/// What goes into the program's maps.
+/// The contents of the program's maps.
 package struct Layouts {
   package var core = dmabuf_core()
   package var drivers: [(name: String, layout: dmabuf_driver)] = []
-  /// What there is no layout of, and why: for the log.
+  /// Drivers without a layout, and why; for the log.
   package var missing: [String] = []
 }
 
-/// `/sys/kernel/btf`, or a folder like it.
+/// `/sys/kernel/btf`, or a copy of it.
 package struct TypeFolder {
   private let path: String
   package init(_ path: String) { self.path = path }
 
-  /// nil: there is none such; its module is not loaded, is built in, or was built without.
-  func read(_ name: String) -> [UInt8]? {
-    let fd = open("\(path)/\(name)", O_RDONLY | O_CLOEXEC)
-    guard fd >= 0 else { return nil }
-    defer { close(fd) }
-    var (bytes, filled) = ([UInt8](), 0)
-    while true {
-      // The files of sysfs don't say how long they are in every kernel.
-      if bytes.count - filled < 1 << 16 {
-        bytes += [UInt8](repeating: 0, count: max(1 << 16, bytes.count))
-      }
-      let n = bytes.withUnsafeMutableBytes {
-        Glibc.read(fd, $0.baseAddress! + filled, $0.count - filled)
-      }
-      guard n >= 0 else { return nil }
-      if n == 0 { break }
-      filled += n
+  /// nil: no such file: the module is not loaded, is built in, or has no type data.
+  func read(_ name: String) -> [UInt8]? { contents(of: "\(path)/\(name)") }
+}
+
+/// nil: it can't be read; `errno` says why.
+func contents(of path: String) -> [UInt8]? {
+  let fd = open(path, O_RDONLY | O_CLOEXEC)
+  guard fd >= 0 else { return nil }
+  defer { close(fd) }
+  var (bytes, filled) = ([UInt8](), 0)
+  while true {
+    // Some kernels report no size for files in sysfs.
+    if bytes.count - filled < 1 << 16 {
+      bytes += [UInt8](repeating: 0, count: max(1 << 16, bytes.count))
     }
-    bytes.removeLast(bytes.count - filled)
-    return bytes
+    let n = bytes.withUnsafeMutableBytes {
+      Glibc.read(fd, $0.baseAddress! + filled, $0.count - filled)
+    }
+    guard n >= 0 else { return nil }
+    if n == 0 { break }
+    filled += n
   }
+  bytes.removeLast(bytes.count - filled)
+  return bytes
 }
 
 extension Layouts {
-  /// - Throws: if the kernel has no type data, or DRM core's types are not what is expected.
+  /// - Throws: if the kernel has no type data, or DRM core's types are not as expected.
   package init(from folder: TypeFolder) throws(FormatError) {
     guard let file = folder.read("vmlinux") else {
       throw FormatError("the kernel has no type data (CONFIG_DEBUG_INFO_BTF)")
@@ -56,7 +59,7 @@ extension Layouts {
     self.core = core
     for recipe in driverRecipes {
       do throws(FormatError) {
-        // Where its module has none it may be built in, and then the kernel's own has it.
+        // Without a file of its own the module may be built in; its types are then in the kernel's.
         let own = try folder.read(recipe.driver).map { file throws(FormatError) in
           try TypeData(file, over: kernel)
         }
@@ -71,11 +74,12 @@ extension Layouts {
 }
 
 extension dmabuf_core {
-  /// nil: some of it is not there.
+  /// nil: a type or member is missing.
   package init?(_ types: Types) throws(FormatError) {
     guard let gemDevice = try types.pointer("dev", in: "drm_gem_object"),
       let gemReservation = try types.pointer("resv", in: "drm_gem_object"),
       let gemSize = try types.place(of: "size", in: "drm_gem_object"), gemSize.width == 8,
+      let gemBuffer = try types.pointer("dma_buf", in: "drm_gem_object"),
       let card = try types.pointer("primary", in: "drm_device"),
       let render = try types.pointer("render", in: "drm_device"),
       let driver = try types.pointer("driver", in: "drm_device"),
@@ -86,7 +90,7 @@ extension dmabuf_core {
     else { return nil }
     self.init(
       gem_device: UInt32(gemDevice), gem_resv: UInt32(gemReservation),
-      gem_size: UInt32(gemSize.offsets[0]),
+      gem_size: UInt32(gemSize.offsets[0]), gem_buffer: UInt32(gemBuffer),
       device_card: UInt32(card), device_render: UInt32(render), device_driver: UInt32(driver),
       device_registered: UInt32(registered.offsets[0]), minor_device: UInt32(minorDevice),
       minor_node: UInt32(minorNode), driver_name: UInt32(driverName), known: 1)
@@ -101,13 +105,14 @@ extension dmabuf_driver {
     btf_size = UInt32(size)
     residency =
       try dmabuf_value(recipe.residency, in: recipe.structure, gem, types) ?? dmabuf_value()
-    preferred =
-      try dmabuf_value(recipe.preferred, in: recipe.structure, gem, types) ?? dmabuf_value()
+    if let record = recipe.preferred {
+      preferred = try dmabuf_value(record, in: recipe.structure, gem, types) ?? dmabuf_value()
+    }
   }
 }
 
 extension dmabuf_value {
-  /// nil: this kernel's driver does not keep it there.
+  /// nil: this kernel's driver does not keep the value there.
   init?(
     _ recipe: ValueRecipe, in structure: String, _ gem: Int, _ types: Types
   ) throws(FormatError) {

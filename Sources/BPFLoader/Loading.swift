@@ -1,10 +1,11 @@
-// Puts the program into the kernel: its maps, filled and frozen, then its types, then itself.
+// Loads the program into the kernel: first its maps, filled and frozen, then its types, then the
+// program itself.
 //
-// Who gets the program's descriptor can run it, and nothing else. The layouts are offsets that the
-// program adds to kernel addresses, so whoever wrote them would read what he likes: they are frozen
-// before the program exists, so that no system call can change them, this loader's own included.
-// That leaves the map of functions, which the program alone writes, and that is frozen for everyone
-// else as well.
+// The daemon, which receives the program's descriptor, can run the program and do nothing else with
+// it. The layouts are offsets that the program adds to kernel addresses, so writing them would
+// allow reading any kernel memory: they are frozen before the program is loaded, and no system call
+// can change them then, not even one of this loader. Only the map of functions stays writable, and
+// only by the program: it is frozen for user space as well.
 
 internal import CBPF
 internal import Glibc
@@ -14,7 +15,7 @@ package struct LoadError: Error, CustomStringConvertible {
   package var description: String
 }
 
-/// Closes its descriptor when it goes.
+/// Closes its descriptor when it is destroyed.
 package struct Descriptor: ~Copyable {
   package let rawValue: Int32
   init(_ rawValue: Int32) { self.rawValue = rawValue }
@@ -32,7 +33,7 @@ package struct LoadedProgram: ~Copyable {
       value: MemoryLayout<UInt32>.size,
       entries: DMABUF_MOST_FUNCTIONS, readOnly: false)
     try Self.freeze(functions)
-    let instructions = try Self.linked(object) { name in
+    let instructions = Self.linked(object) { name in
       switch name {
       case "drivers": drivers.rawValue
       case "functions": functions.rawValue
@@ -98,18 +99,12 @@ package struct LoadedProgram: ~Copyable {
 
   // MARK: Program
 
-  /// The instructions with the maps in them (linux/bpf.h, BPF_PSEUDO_MAP_FD and
+  /// The instructions, with the maps' descriptors put in (linux/bpf.h, BPF_PSEUDO_MAP_FD and
   /// BPF_PSEUDO_MAP_VALUE).
-  private static func linked(
-    _ object: ProgramObject, map: (String) -> Int32
-  ) throws(LoadError) -> [UInt8] {
+  private static func linked(_ object: ProgramObject, map: (String) -> Int32) -> [UInt8] {
     var code = object.instructions
     for reference in object.references {
       let at = reference.instruction * ProgramObject.instructionSize
-      // BPF_LD | BPF_IMM | BPF_DW, two instructions long.
-      guard at + 16 <= code.count, code[at] == 0x18 else {
-        throw .object(FormatError("a relocation does not fit"))
-      }
       let isValue = reference.section == ProgramObject.constantsSection
       code[at + 1] = code[at + 1] & 0x0f | (isValue ? 2 : 1) << 4
       withUnsafeBytes(of: map(reference.symbol).littleEndian) {
@@ -147,8 +142,8 @@ package struct LoadedProgram: ~Copyable {
       relocations.bytes, relocations.bytes.count, relocations.size, log, logSize)
   }
 
-  /// The last that it said, of another try: of a program that is let in it would say thousands of
-  /// lines, so it is not asked before that is needed.
+  /// The last lines of the verifier's log, from a second attempt: for a program that is accepted
+  /// the log would have thousands of lines, so it is requested only when it is needed.
   private static func verifiersWords(
     _ object: ProgramObject, _ code: [UInt8], _ types: borrowing Descriptor
   ) -> String {

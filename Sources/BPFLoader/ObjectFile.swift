@@ -1,22 +1,22 @@
-// The BPF program as clang made it: what of the ELF object the kernel wants to have.
+// The parts of the ELF object from clang that the kernel needs to load the BPF program.
 //
-// Why not libbpf: it would be a library more to be there on the user's machine, in a privileged
-// process, with libelf and zlib behind it, to do what the kernel does itself since 5.17:
-// BPF_PROG_LOAD takes the CO-RE relocations as the compiler wrote them. What is left is to find
-// five sections and to put three maps' file descriptors into the instructions: this file and
-// Loading.swift. Global variables are kept out of the type data (dmabuf.bpf.c, UNTYPED), so that it
-// needs none of the mending that libbpf does, either.
+// libbpf is not used: it would be one more library on the user's machine, in a privileged process,
+// with libelf and zlib behind it, for what the kernel does itself since 5.17: BPF_PROG_LOAD takes
+// the CO-RE relocations as the compiler wrote them. What remains is to find five sections and to
+// put the descriptors of three maps into the instructions: this file and Loading.swift. Global
+// variables are kept out of the type data (dmabuf.bpf.c, UNTYPED), so that the type data needs none
+// of libbpf's fixes.
 
-/// Program/dmabuf.bpf.o.
+/// Program/dmabuf.bpf.o, embedded.
 let committedObject = PackageResources.dmabuf_bpf_o
 
 package struct ProgramObject {
   package typealias Records = (bytes: [UInt8], size: Int)
-  /// A 16-byte instruction that takes the address of a map, or of a variable in the constants' map.
+  /// A 16-byte instruction that loads the address of a map, or of a variable in the constants' map.
   package struct Reference: Equatable {
     package var instruction: Int
     package var symbol: String
-    /// Its section, and its place there.
+    /// The section, and the offset in it.
     package var section: String
     package var offset: Int
   }
@@ -29,7 +29,7 @@ package struct ProgramObject {
   package let functions: Records
   package let relocations: Records
 
-  /// Bytes an instruction.
+  /// Bytes of one instruction.
   static let instructionSize = 8
   static let constantsSection = ".rodata"
   static let programSection = "syscall"
@@ -41,16 +41,31 @@ package struct ProgramObject {
     constants = try elf.section(Self.constantsSection).contents.array
     types = try elf.section(".BTF").contents.array
     references = try elf.references(of: Self.programSection)
+    for reference in references {
+      try Self.check(reference, instructions: instructions, constants: constants)
+    }
     let extra = try ExtraTypes(elf.section(".BTF.ext").contents)
-    // Their offsets are in bytes; the kernel wants those of functions in instructions. One, at 0,
-    // is both.
+    // These offsets are in bytes; the kernel wants those of functions in instructions. With one
+    // function at 0 both are the same.
     guard extra.functions.bytes.count == extra.functions.size,
       extra.functions.bytes.prefix(4).allSatisfy({ $0 == 0 })
     else { throw FormatError("it has more functions than one") }
     (functions, relocations) = (extra.functions, extra.relocations)
   }
 
-  /// Where a variable lies in `constants`.
+  /// Each reference is in an existing BPF_LD | BPF_IMM | BPF_DW instruction of double size; each
+  /// variable is inside the constants.
+  private static func check(
+    _ reference: Reference, instructions: [UInt8], constants: [UInt8]
+  ) throws(FormatError) {
+    let count = instructions.count / instructionSize
+    guard reference.instruction < count - 1,
+      instructions[reference.instruction * instructionSize] == 0x18,
+      reference.section != constantsSection || reference.offset < constants.count
+    else { throw FormatError("a relocation does not fit") }
+  }
+
+  /// The offset of a variable in `constants`.
   package func constant(_ name: String) throws(FormatError) -> Int {
     for reference in references
     where reference.symbol == name && reference.section == Self.constantsSection {
@@ -97,7 +112,7 @@ private struct ELF {
     throw FormatError("it has no section \(name)")
   }
 
-  /// All must be of the one kind that is needed here, R_BPF_64_64.
+  /// All must be R_BPF_64_64.
   func references(of name: String) throws(FormatError) -> [ProgramObject.Reference] {
     let relocations = try section(".rel" + name).contents
     let symbols = try section(".symtab")
@@ -123,8 +138,7 @@ private struct ELF {
   }
 }
 
-/// .BTF.ext (Documentation/bpf/btf.rst): a header, and tables of records, of one section of code
-/// each.
+/// .BTF.ext (Documentation/bpf/btf.rst): a header, and tables of records of one code section each.
 private struct ExtraTypes {
   let functions: ProgramObject.Records
   let relocations: ProgramObject.Records
@@ -136,11 +150,12 @@ private struct ExtraTypes {
     }
     func table(_ field: Int) throws(FormatError) -> ProgramObject.Records {
       let table = try bytes.part(header + (try bytes.u32(field)), try bytes.u32(field + 4))
+      let records = try table.part(12, table.count - 12)
       let (size, count) = (try table.u32(0), try table.u32(8))
-      guard size > 0, table.count == 12 + size * count else {
+      guard size > 0, records.count % size == 0, records.count / size == count else {
         throw FormatError("it has code in two sections")
       }
-      return (try table.part(12, size * count).array, size)
+      return (records.array, size)
     }
     functions = try table(8)
     relocations = try table(24)

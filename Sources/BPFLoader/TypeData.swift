@@ -1,22 +1,22 @@
-// The kernel's type data (BTF, Documentation/bpf/btf.rst) as /sys/kernel/btf has it: of vmlinux,
-// and of each module over that. Only as much of it as it takes to find the members of structures.
+// The kernel's type data (BTF, Documentation/bpf/btf.rst) from /sys/kernel/btf: of vmlinux, and of
+// each module on top of it. Only as much as is needed to find members of structures.
 
 package final class TypeData {
-  /// Counted through the base's types; 0 is `void`.
+  /// Counts on from the base's types; 0 is `void`.
   package typealias ID = Int
 
   package let size: Int
   private let base: TypeData?
   private let types: Bytes
   private let strings: Bytes
-  /// Of each own type, where it begins in `types`.
+  /// For each own type, its offset in `types`.
   private var offsets: [Int32] = []
   private let firstID: ID
   private let firstString: Int
-  /// Structures that were asked for.
+  /// Structures that were looked up.
   private var found: [String: ID] = [:]
 
-  /// - Parameter base: vmlinux's, for a module's.
+  /// - Parameter base: vmlinux's type data, for a module's.
   package init(_ file: [UInt8], over base: TypeData? = nil) throws(FormatError) {
     let bytes = Bytes(file)
     guard try bytes.u16(0) == 0xeb9f, try bytes.u8(2) == 1 else {
@@ -32,8 +32,8 @@ package final class TypeData {
     offsets = try Self.index(types)
   }
 
-  /// Where each type begins. The kernel has some 100,000: no call for each, and no check that is
-  /// not needed.
+  /// The offset of each type. The kernel has about 100,000 types: no call for each, and no check
+  /// that is not needed.
   private static func index(_ types: Bytes) throws(FormatError) -> [Int32] {
     var offsets: [Int32] = []
     offsets.reserveCapacity(types.count / 24)
@@ -52,7 +52,7 @@ package final class TypeData {
     return offsets
   }
 
-  /// A type's kind as the format numbers it.
+  /// A type's kind, with the format's number.
   private enum Kind: Int {
     case int = 1
     case pointer, array, structure, union, enumeration, forward, typedef, volatile, const
@@ -68,8 +68,8 @@ package final class TypeData {
     }
   }
 
-  /// Twelve bytes for every type, and what comes after by its kind. nil: a kind that the format did
-  /// not have when this was written; its length is unknown, and so is where the next one begins.
+  /// Twelve bytes for every type, and more depending on its kind. nil: a kind that is newer than
+  /// this code; its length is unknown, so the next type can't be found.
   private static func length(_ info: Int) -> Int? {
     let members = info & 0xffff
     return switch Kind(rawValue: info >> 24 & 0x1f) {
@@ -82,7 +82,7 @@ package final class TypeData {
     }
   }
 
-  /// A type's header, and what of the file it is in.
+  /// A type's header, and the file that it is in.
   private struct Entry {
     var data: TypeData
     var at: Int
@@ -112,12 +112,12 @@ package final class TypeData {
     return try strings.string(offset - firstString)
   }
 
-  /// Names are in there once, the base's as the base has them.
+  /// The offset of a name, in the base's strings if it is there. Each name is there once.
   private func nameOffset(_ name: String) -> Int? {
     base?.nameOffset(name) ?? strings.offset(of: name).map { $0 + firstString }
   }
 
-  /// A structure with members; a module's own before vmlinux's.
+  /// A structure with members; a module's own comes before vmlinux's.
   package func structure(_ name: String) throws(FormatError) -> ID? {
     if let id = found[name] { return id }
     guard let wanted = nameOffset(name) else { return nil }
@@ -131,7 +131,7 @@ package final class TypeData {
     return try base?.structure(name)
   }
 
-  /// Without typedefs and qualifiers.
+  /// The type behind typedefs and qualifiers.
   private func resolve(_ id: ID) throws(FormatError) -> (ID, Entry)? {
     var id = id
     for _ in 0..<32 where id != 0 {
@@ -143,12 +143,12 @@ package final class TypeData {
   }
 
   package struct Member: Equatable {
-    /// Bytes from the structure's beginning.
+    /// Bytes from the beginning of the structure.
     package var offset: Int
     package var type: ID
   }
 
-  /// Also of anonymous structures and unions within. nil: it has none such, or a bit field.
+  /// Also finds members of anonymous structures and unions. nil: no such member, or a bit field.
   package func member(_ name: String, of id: ID, depth: Int = 0) throws(FormatError) -> Member? {
     guard depth < 8, let (_, entry) = try resolve(id), [.structure, .union].contains(entry.kind)
     else {
@@ -170,7 +170,7 @@ package final class TypeData {
     return nil
   }
 
-  /// What an array is of.
+  /// The element type of an array.
   package func element(of id: ID) throws(FormatError) -> ID? {
     guard let (_, entry) = try resolve(id), entry.kind == .array else { return nil }
     return try entry.data.types.u32(entry.at + 12)
@@ -178,11 +178,11 @@ package final class TypeData {
 
   package enum Pointee: Equatable {
     case type(ID)
-    /// Its members are not here.
+    /// Its members are in other type data.
     case declared(String)
   }
 
-  /// What a pointer points to.
+  /// The target type of a pointer.
   package func pointee(of id: ID) throws(FormatError) -> Pointee? {
     guard let (_, entry) = try resolve(id), entry.kind == .pointer,
       let (target, pointed) = try resolve(entry.sizeOrType)
@@ -190,11 +190,7 @@ package final class TypeData {
     return pointed.kind == .forward ? .declared(try name(pointed.name)) : .type(target)
   }
 
-  package func isPointer(_ id: ID) throws(FormatError) -> Bool {
-    try resolve(id)?.1.kind == .pointer
-  }
-
-  /// Bytes that a number, an enumeration or a pointer takes; nil: it is none of these.
+  /// Bytes of a number, an enumeration or a pointer; nil: it is none of these.
   package func width(of id: ID) throws(FormatError) -> Int? {
     guard let (_, entry) = try resolve(id) else { return nil }
     switch entry.kind {

@@ -1,14 +1,13 @@
-// A way through structures, as C would write it: "tbo.resource->mem_type",
-// "mm.placements[0]->type".
+// A path through structures in C's notation: "tbo.resource->mem_type", "mm.placements[0]->type".
 
-/// Where a path ends: offsets in bytes, one more than there are pointers to follow on the way.
+/// The end of a path: offsets in bytes, one more than there are pointers to follow.
 package struct Place: Equatable {
   package var offsets: [Int]
-  /// Bytes that the value takes.
+  /// Bytes of the value.
   package var width: Int
 }
 
-/// The type data of one module, and of those that it is built upon, for what it only declares.
+/// The type data of one module, and of the modules that define types which it only declares.
 package struct Types {
   package var own: TypeData
   package var others: [TypeData]
@@ -17,8 +16,7 @@ package struct Types {
     self.others = others
   }
 
-  /// nil: this kernel has no such structure, or it has not that member, or it can't be read
-  /// plainly.
+  /// nil: this kernel has no such structure or member, or the member is no plain number.
   package func place(of path: String, in structure: String) throws(FormatError) -> Place? {
     guard var (data, id) = try find(structure) else { return nil }
     var offsets = [0]
@@ -29,7 +27,7 @@ package struct Types {
         offsets[offsets.count - 1] += member.offset
         id = member.type
       case .first:
-        // An array's first element, or what a pointer's array begins with.
+        // An array's first element, or the first element that a pointer points to.
         if let element = try data.element(of: id) { id = element } else { fallthrough }
       case .follow:
         switch try data.pointee(of: id) {
@@ -60,7 +58,7 @@ package struct Types {
     return offset
   }
 
-  /// The offset of a pointer.
+  /// The offset of a member that is a pointer.
   package func pointer(_ name: String, in structure: String) throws(FormatError) -> Int? {
     guard let place = try place(of: name, in: structure), place.offsets.count == 1, place.width == 8
     else {

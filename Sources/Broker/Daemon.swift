@@ -1,58 +1,15 @@
-// The daemon's life: put together, announce, run, end.
+// The daemon: construction, start, run, end.
 
-package import Bus
+internal import Bus
+internal import CShims
 internal import DRM
 internal import Engine
 internal import Glibc
-internal import Kernel
 internal import Linux
 internal import Placement
+internal import Ports
 internal import Simulation
 internal import Udev
-
-package struct DaemonOptions: Sendable {
-  package var bus = BusChoice.system
-  /// A scenario file, or the name of a built-in one; nil: this machine.
-  package var simulate: String?
-  package var cachedBuffers = 16_384
-  /// A file of own rows of the pair table; nil: the usual one, or none for a simulated machine.
-  package var pairs: String?
-  package init() {}
-
-  fileprivate var pairsPath: String? { pairs ?? (simulate == nil ? ownPairsPath : nil) }
-
-  /// The usual file need not be there; one that is named must.
-  fileprivate func checkPairs() throws(StartError) {
-    guard let pairs else { return }
-    do throws(Errno) { _ = try readFile(pairs) } catch {
-      throw StartError(description: "--pairs \(pairs) can't be read: \(error)")
-    }
-  }
-}
-
-package struct StartError: Error, CustomStringConvertible {
-  package var description: String
-
-  fileprivate static func noBus(_ bus: BusChoice, _ error: Errno) -> Self {
-    let mend =
-      switch bus {
-      case .system: "is dbus running?"
-      case .session: "is this a session? dbus-run-session starts one"
-      case .address: "is this its address?"
-      }
-    return Self(description: "no connection to the bus: \(error); \(mend)")
-  }
-
-  fileprivate static func noName(_ error: Errno) -> Self {
-    let mend =
-      switch error.code {
-      case EEXIST: "another primed has it; see: busctl status \(Names.bus)"
-      case EACCES: "the bus lets the user primed own it; see: systemctl start primed"
-      default: "\(error)"
-      }
-    return Self(description: "can't own the bus name \(Names.bus): \(mend)")
-  }
-}
 
 package final class Daemon {
   private let loop: EventLoop
@@ -60,43 +17,52 @@ package final class Daemon {
   private let service: Service
   private let connection: BusConnection
   private var objects: [DeviceSlot: DeviceObject] = [:]
-  /// The NoMove property as it was last told.
+  /// The NoMove property as last sent.
   private var toldNoMove = NoMove.unknown
   private var sources: [EventSource] = []
+  /// How often the recent answers were written to the log.
+  private var answerLists = 0
   private let pairsPath: String?
-  /// Keeps what stands behind the engine.
-  private let machine: Machine
+  /// The machine behind the engine; kept alive here.
+  private let backend: Backend
 
   package init(_ options: DaemonOptions) throws(StartError) {
+    primed_return_large_memory()
     do throws(Errno) { loop = try EventLoop() } catch {
       throw StartError(description: "no event loop: \(error)")
     }
     try options.checkPairs()
-    machine = try Machine(options, loop)
+    backend = try Backend(options, loop)
     var settings = EngineSettings()
     settings.cachedBuffers = options.cachedBuffers
-    // Users are bounded one by one, by Quotas.
+    // Limits.perUser bounds each user's questions; this is only an upper bound.
     settings.pendingQueries = 65_536
-    settings.kernel = machine.kernel
+    settings.kernel = backend.kernel
     pairsPath = options.pairsPath
     settings.ownPairs = pairsPath.map(readOwnPairs) ?? []
     engine = QueryEngine(
-      devices: machine.devices, reader: machine.reader, prober: machine.prober,
-      time: machine.time, settings: settings)
-    service = Service(
-      engine: engine, reader: machine.reader, loop: loop, sources: machine.evidence)
+      devices: backend.devices, reader: backend.reader, prober: backend.prober,
+      time: backend.time, settings: settings)
+    do throws(Errno) {
+      service = try Service(
+        engine: engine, reader: backend.reader, loop: loop, sources: backend.evidence)
+    } catch {
+      throw StartError(description: "callers can't be kept apart: \(error)")
+    }
     do throws(Errno) {
       connection = try BusConnection(options.bus, on: loop, serving: service)
+      try connection.addBroker()
     } catch {
       throw StartError.noBus(options.bus, error)
     }
     service.connection = connection
     connection.onLeft = { [service] in service.left($0) }
     connection.onIdentified = { [service] in service.identified($0, as: $1) }
-    machine.lend(engine)
+    connection.onLost = { [loop] in loop.fail("the bus is lost: \(whyTheBusMayBeLost())") }
+    backend.lend(engine)
   }
 
-  /// Runs until SIGTERM or SIGINT, or until the bus is lost. Returns the exit code.
+  /// Runs until SIGTERM or SIGINT, or until an error that is logged. Returns the exit code.
   package func run() throws(StartError) -> Int32 {
     do throws(Errno) {
       try handleSignals()
@@ -106,11 +72,31 @@ package final class Daemon {
       throw StartError(description: "can't watch the devices: \(error)")
     }
     do throws(Errno) { try connection.takeName() } catch { throw StartError.noName(error) }
-    loop.keepWatchdogFed()
+    keepWatchdogFed()
     announce()
-    machine.start(engine)
+    backend.start(engine)
+    // A blocked close() of a caller's fd keeps the process, with all its open fds, until it
+    // returns. The bus name must be free for the next primed before that.
+    defer { connection.close() }
     do throws(Errno) { return try loop.run() } catch {
       throw StartError(description: "the event loop failed: \(error)")
+    }
+  }
+
+  /// Feeds the watchdog after primed has answered a call of its own over the bus: that shows that
+  /// the bus delivers calls to its name and that primed answers them. A turn of the loop shows
+  /// neither.
+  private func keepWatchdogFed() {
+    guard let interval = Notify.watchdogInterval else { return }
+    loop.soon(after: interval / 3) { [weak self] in
+      self?.connection.askOurselves(within: interval / 3) { [weak self] answered in
+        guard let self else { return }
+        guard answered else {
+          return loop.fail("calls to \(Names.bus) don't come back to us by way of the bus")
+        }
+        Notify.state("WATCHDOG=1")
+        keepWatchdogFed()
+      }
     }
   }
 
@@ -122,41 +108,52 @@ package final class Daemon {
           loop.exit(0)
         })
     }
+    sources.append(try loop.onSignal(SIGUSR2) { [unowned self] in logAnswers() })
     sources.append(
       try loop.onSignal(SIGHUP) { [unowned self] in
         Notify.state("RELOADING=1\nMONOTONIC_USEC=\(Notify.monotonicMicroseconds)")
         if let pairsPath {
           engine.use(ownPairs: readOwnPairs(pairsPath))
-          connection.propertiesChanged(["Pairs"])
+          connection.propertiesChanged([.pairs])
         }
         engine.rescan()
         announce()
       })
   }
 
+  /// Writes the recent answers to the log at SIGUSR2, as systemd-resolved does with its caches at
+  /// SIGUSR1: for root, and for users who may read the log.
+  private func logAnswers() {
+    let answers = engine.toldAnswers
+    answerLists += 1
+    Log.write(.notice, ToldAnswer.head(answerLists, count: answers.count))
+    for answer in answers { Log.write(.notice, answer.line) }
+  }
+
   /// Keeps the objects on the bus in step with the registry.
   private func show() {
     engine.onDeviceChange = { [unowned self] change in apply(change) }
-    machine.onEvidenceChange = { [unowned self] in connection.propertiesChanged(["Evidence"]) }
-    machine.onMeasuredPairs = { [unowned self] rows in
+    backend.onEvidenceChange = { [unowned self] in connection.propertiesChanged([.evidence]) }
+    backend.onMeasuredPairs = { [unowned self] rows in
       engine.use(measuredPairs: rows)
-      connection.propertiesChanged(["Pairs"])
+      connection.propertiesChanged([.pairs])
     }
-    engine.onInvalidated = { [unowned self] generation, devices in
-      connection.propertiesChanged(["Generation", "PrimaryDevice"])
-      connection.placementsInvalidated(generation, devices)
+    let invalidations = Invalidations(loop: loop) { [unowned self] devices in
+      connection.propertiesChanged([.generation, .primaryDevice])
+      connection.placementsInvalidated(engine.generation, devices)
     }
+    engine.onInvalidated = { invalidations.add($0, byPowerAlone: $1) }
   }
 
   private func apply(_ change: DeviceChange) {
-    // An accelerator is no device to send a buffer to.
+    // Accelerators have no object: no buffer is sent to them.
     if change.device.description.node != nil { showDevice(change) }
-    // Which one is the primary device is a matter of all of them.
+    // Any change of devices may change which one is the primary device.
     for view in engine.devices { objects[view.slot]?.update(DeviceProperties(view)) }
-    machine.devicesChanged()
+    backend.devicesChanged()
     if engine.noMove != toldNoMove {
       toldNoMove = engine.noMove
-      connection.propertiesChanged(["NoMove", "Evidence"])
+      connection.propertiesChanged([.noMove, .evidence])
     }
   }
 
@@ -180,7 +177,7 @@ package final class Daemon {
     if change.kind != .changed { Notify.state(status) }
   }
 
-  /// A release is told of by who knows for whom it is.
+  /// Releases are logged by Service, which knows the caller.
   private func logState(
     of view: DeviceView, _ name: String, _ field: [(name: StaticString, value: String)]
   ) {
@@ -192,13 +189,22 @@ package final class Daemon {
     }
   }
 
-  /// Ready means that the name is ours: not before.
+  /// READY=1 only after the bus name is owned.
   private func announce() { Notify.state("READY=1\n" + status) }
 
   private var status: String {
     let n = objects.count
     return "STATUS=\(n) DRM device\(n == 1 ? "" : "s")"
   }
+}
+
+/// At RLIMIT_NOFILE sd-bus drops the connection without an error.
+private func whyTheBusMayBeLost() -> String {
+  let limit = Int32(clamping: primed_fd_limit())
+  let isFull = !(0..<limit).contains { fcntl($0, F_GETFD) < 0 }
+  return isFull
+    ? "all \(limit) fds are used up, \(Strangers.waiting) of them by files whose close is stuck"
+    : "it ended, or closed the connection"
 }
 
 extension DeviceProperties {

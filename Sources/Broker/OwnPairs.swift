@@ -1,11 +1,11 @@
-// An administrator's own rows of the pair table. What can't be read is complained of and left out: a
-// slip in a file is no reason not to serve.
+// An administrator's rows of the pair table. Lines that can't be read are logged and skipped: a
+// mistake in the file must not stop the service.
 
 internal import Glibc
 internal import Linux
 internal import Placement
 
-/// Complaints about one file; the rest is counted.
+/// At most so many lines of one file are logged; the rest is counted.
 private let complaintLimit = 20
 
 func readOwnPairs(_ path: String) -> [PairRow] {

@@ -1,6 +1,6 @@
-// What happens to a simulated machine while primed runs on it: the scenario's steps that are the
-// machine's own (plug, suspend, migrate, hang ...), in order, one at each SIGUSR1. So that whoever
-// asks over the bus decides when.
+// What happens to a simulated machine while primed runs on it: the scenario's steps that concern
+// the machine (plug, suspend, migrate, hang ...), in order, one at each SIGUSR1, so that a test
+// decides when.
 
 internal import Glibc
 internal import Linux
@@ -25,29 +25,17 @@ final class SimulatedEvents {
     Log.write(.info, "simulated: nothing more happens")
   }
 
-  /// In words; nil: not the machine's doing.
+  /// Describes what happened; nil: the step does not concern the machine.
   private func play(_ action: Step.Action) -> String? {
     let scenario = kernel.scenario
     switch action {
-    case .unplug(let device):
-      kernel.unplug(device)
-      return "unplug \(scenario.devices[device].id)"
-    case .plug(let device):
-      kernel.plug(device)
-      return "plug \(scenario.devices[device].id)"
-    case .suspend(let device):
-      kernel.suspend(device)
-      return "suspend \(scenario.devices[device].id)"
-    case .resume(let device):
-      kernel.resume(device)
-      return "resume \(scenario.devices[device].id)"
-    case .hang(let device):
-      kernel.hang(device)
-      return "hang \(scenario.devices[device].id)"
+    case .device(let event, let device):
+      kernel.play(event, on: device)
+      return "\(event.rawValue) \(scenario.devices[device].id)"
     case .migrate(let buffer, let memory):
       kernel.migrate(buffer, to: memory)
       return "migrate \(scenario.buffers[buffer].id)"
-    case .place, .advance, .release, .unrelease, .look: return nil
+    case .place, .advise, .defaults, .advance, .release, .unrelease, .restart, .look: return nil
     }
   }
 }

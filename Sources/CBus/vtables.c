@@ -4,7 +4,7 @@
 
 #include <stddef.h>
 
-/* sd-bus lets only privileged callers in unless told otherwise; who may ask is the bus policy's. */
+/* By default sd-bus accepts calls of privileged callers only; here the bus policy decides who may call. */
 #define OPEN SD_BUS_VTABLE_UNPRIVILEGED
 #define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
 #define INVALIDATES SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION
@@ -20,6 +20,9 @@ static const sd_bus_vtable broker_vtable[] = {
 				primed_bus_place, OPEN),
 	SD_BUS_METHOD_WITH_ARGS("PlaceMany", SD_BUS_ARGS("a(aha{sv})", items),
 				SD_BUS_RESULT("a(tuutta{sv})", answers), primed_bus_place_many, OPEN),
+	SD_BUS_METHOD_WITH_ARGS("Advise", SD_BUS_ARGS("a(tu)", users, "a{sv}", hints),
+				SD_BUS_RESULT("a(tsau)", places, "t", generation, "a{sv}", details),
+				primed_bus_advise, OPEN),
 	SD_BUS_METHOD_WITH_ARGS("SetDefaults", SD_BUS_ARGS("a{sv}", hints), SD_BUS_NO_RESULT,
 				primed_bus_set_defaults, OPEN),
 	SD_BUS_METHOD_WITH_ARGS("ReleaseDevice", SD_BUS_ARGS("t", device, "s", why),

@@ -1,207 +1,218 @@
-/* Questions: from the cache, or under way on the bus. */
+/* Place: from the cache, or sent to primed. */
 #define _GNU_SOURCE
 #include "internal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
-/* Below the 128 replies that a bus lets a connection wait for. */
-#define QUESTIONS_LIMIT 100
+/* The smallest struct sizes that are accepted. */
+#define QUERY_SIZE     (offsetof(struct primed_query, client_pidfd) + sizeof(int))
+#define PLACEMENT_SIZE (offsetof(struct primed_placement, verdicts) + sizeof(void *))
 
-struct question {
-	struct primed_client *client;
-	struct question *next, **link;
-	sd_bus_slot *slot;
-	struct key key;
-	/* For an answer that does not come. */
-	dev_t fallback;
-	/* When it was asked: an answer to something asked before a change is not kept. */
-	uint64_t epoch;
-	/* NULL: asked again behind an answer that has been given. */
-	primed_placed placed;
-	void *data;
-};
-
-static struct primed_placement default_placement(dev_t device)
+bool primed_take_query(struct primed_query *full, const struct primed_query *query)
 {
-	return (struct primed_placement){
-		.device = device,
-		.access = PRIMED_ACCESS_MAY_MOVE,
-		.is_default = true,
-	};
-}
-
-/* Calls back with `placement`, or with the default where it is NULL. */
-static void end_question(struct question *q, const struct primed_placement *placement)
-{
-	struct primed_client *c = q->client;
-	struct primed_placement fallback = default_placement(q->fallback);
-	primed_placed placed = q->placed;
-	void *data = q->data;
-
-	*q->link = q->next;
-	if (q->next)
-		q->next->link = q->link;
-	c->n_questions--;
-	sd_bus_slot_unref(q->slot);
-	free(q);
-	if (placed)
-		placed(placement ? placement : &fallback, data);
-}
-
-void primed_end_questions(struct primed_client *c)
-{
-	while (c->questions)
-		end_question(c->questions, NULL);
-}
-
-static bool is_same(const struct primed_placement *a, const struct primed_placement *b)
-{
-	return a->device == b->device && a->access == b->access && a->confidence == b->confidence;
-}
-
-/* Keeps an answer. Returns whether it is another one than was given before. */
-static bool keep(struct primed_client *c, const struct question *q, const struct primed_placement *placement)
-{
-	const struct cached *known;
-	bool differs;
-
-	if (c->listening != LISTENING || q->epoch != c->epoch || placement->generation < c->generation)
+	if (query->size < QUERY_SIZE)
 		return false;
-	c->generation = placement->generation;
-	known = primed_cache_find(&c->cache, &q->key, c->generation);
-	differs = known && !is_same(&known->placement, placement);
-	primed_cache_store(&c->cache, &q->key, placement);
-	return differs;
-}
-
-static int on_reply(sd_bus_message *reply, void *data, sd_bus_error *error)
-{
-	struct question *q = data;
-	struct primed_client *c = q->client;
-	struct primed_placement placement;
-	bool told = !q->placed, changed = false;
-	int r = primed_read_placement(reply, &placement);
-
-	(void)error;
-	if (r >= 0)
-		changed = keep(c, q, &placement);
-	end_question(q, r < 0 ? NULL : &placement);
-	if (told && changed)
-		primed_tell_changed(c);
-	return 0;
-}
-
-static int ask(struct primed_client *c, const struct primed_query *query, struct question *q)
-{
-	sd_bus_message *call;
-	int r = primed_write_place(c->bus, query, &call);
-
-	if (r < 0)
-		return r;
-	r = sd_bus_call_async(c->bus, &q->slot, call, on_reply, q, (uint64_t)c->options.timeout * 1000);
-	sd_bus_message_unref(call);
-	return r;
-}
-
-static void enlist(struct primed_client *c, struct question *q)
-{
-	q->next = c->questions;
-	q->link = &c->questions;
-	if (q->next)
-		q->next->link = &q->next;
-	c->questions = q;
-	c->n_questions++;
-}
-
-static int fail(int error)
-{
-	errno = error;
-	return -1;
-}
-
-/* 0, or a negative errno: EBUSY and ENOMEM are the caller's to know, all else is a bus that is lost. */
-static int begin_question(struct primed_client *c, const struct primed_query *query, const struct key *key,
-			  primed_placed placed, void *data)
-{
-	struct question *q;
-	int r;
-
-	if (c->closing || (!c->bus && primed_reconnect(c) < 0) || !primed_is_connected(c))
-		return -ENOTCONN;
-	if (c->n_questions >= QUESTIONS_LIMIT)
-		return -EBUSY;
-	if (!(q = malloc(sizeof(*q))))
-		return -ENOMEM;
-	*q = (struct question){.client = c, .key = *key, .fallback = query->primary_device, .epoch = c->epoch,
-			       .placed = placed, .data = data};
-	if ((r = ask(c, query, q)) < 0) {
-		free(q);
-		return r;
+	if (query->size == sizeof(*full)) {
+		*full = *query;
+	} else {
+		*full = (struct primed_query){0};
+		memcpy(full, query, query->size < sizeof(*full) ? query->size : sizeof(*full));
 	}
-	enlist(c, q);
-	primed_arm(c);
-	return 0;
-}
-
-/* An answer that was not settled is given once more, and asked for again behind it; should that fail, it is
- * tried again after as long. */
-static void ask_again(struct primed_client *c, const struct primed_query *query, struct cached *known)
-{
-	known->due = primed_now_ms() + known->placement.recheck + c->options.timeout;
-	begin_question(c, query, &known->key, NULL, NULL);
+	if (!full->has_modifier)
+		full->modifier = 0;
+	return full->n_candidates <= PRIMED_MAX_CANDIDATES &&
+	       (full->candidates || !full->n_candidates);
 }
 
 /* The query as it is sent, and its key. */
-static int prepare(const struct primed_client *c, const struct primed_query *query, struct primed_query *full,
-		   struct key *key)
+static int prepare(const struct primed_client *c, const struct primed_query *query,
+		   struct primed_query *full, struct key *key)
 {
-	if (!query->n_planes || query->n_planes > PRIMED_MAX_PLANES)
-		return fail(EINVAL);
-	*full = *query;
+	if (!primed_take_query(full, query) || !full->n_planes ||
+	    full->n_planes > PRIMED_MAX_PLANES)
+		return primed_fail(EINVAL);
 	if (!full->primary_device)
 		full->primary_device = c->options.default_device;
 	return primed_key_of(full, key);
 }
 
-int primed_client_peek(struct primed_client *c, const struct primed_query *query, struct primed_placement *now)
+/* Returns 1. */
+static int give(struct primed_placement *now, const struct primed_placement *placement)
 {
-	const struct cached *known;
-	struct primed_query full;
-	struct key key;
+	size_t size = now->size;
 
-	if (prepare(c, query, &full, &key) < 0)
-		return -1;
-	known = full.fresh ? NULL : primed_cache_find(&c->cache, &key, c->generation);
-	if (!known || (known->due && primed_now_ms() >= known->due))
-		return 0;
-	*now = known->placement;
+	if (size == sizeof(*now)) {
+		*now = *placement;
+		return 1;
+	}
+	memcpy(now, placement, size < sizeof(*now) ? size : sizeof(*now));
+	now->size = size;
 	return 1;
 }
 
-int primed_client_place(struct primed_client *c, const struct primed_query *query,
-			struct primed_placement *now, primed_placed placed, void *data)
+/* Appends a caller to those that wait for the answer. */
+static bool add_waiter(struct place *p, const struct waiter *waiter)
 {
+	struct waiter **link = &p->waiters, *w;
+
+	while (*link)
+		link = &(*link)->next;
+	if (!(w = malloc(sizeof(*w))))
+		return false;
+	*w = *waiter;
+	w->next = NULL;
+	*link = w;
+	return true;
+}
+
+static struct place *find_under_way(const struct primed_client *c, const struct key *key)
+{
+	for (struct question *q = c->questions; q; q = q->next)
+		if (q->kind == &primed_place_kind && q->epoch == c->epoch &&
+		    primed_is_same_key(&((struct place *)q)->key, key))
+			return (struct place *)q;
+	return NULL;
+}
+
+/* Sends a question. `waiter`: NULL if no caller waits for the answer. Returns a negative errno:
+ * EBUSY and ENOMEM are reported to the caller, every other one means that the bus is lost. */
+static int begin(struct primed_client *c, const struct primed_query *query, const struct key *key,
+		 const struct waiter *waiter)
+{
+	struct place *p = NULL;
+	sd_bus_message *call;
+	int r;
+
+	if (!query->fresh && (p = find_under_way(c, key)))
+		return !waiter || add_waiter(p, waiter) ? 0 : -ENOMEM;
+	if ((r = primed_write_place(c->bus, query, false, &call)) < 0)
+		return r;
+	if (!(p = calloc(1, sizeof(*p))) || (waiter && !add_waiter(p, waiter))) {
+		free(p);
+		sd_bus_message_unref(call);
+		return -ENOMEM;
+	}
+	p->question.kind = &primed_place_kind;
+	p->key = *key;
+	p->fallback = query->primary_device;
+	p->target = query->usage & PRIMED_USAGE_SCANOUT ? query->target_device : 0;
+	p->verdicts = query->verdicts;
+	p->behind = !waiter;
+	p->has_candidates = query->candidates != NULL;
+	p->n_candidates = query->n_candidates;
+	if (query->candidates)
+		memcpy(p->candidates, query->candidates,
+		       query->n_candidates * sizeof(*p->candidates));
+	return primed_begin_question(c, &p->question, call);
+}
+
+/* Repeats a question whose answer was not settled, or had none, after the cached answer was
+ * given. If that fails, it is tried again after the same time. */
+static void ask_again(struct primed_client *c, const struct primed_query *query,
+		      struct cached *known)
+{
+	struct key key = known->key;
+
+	known->due = primed_now_ms() + c->options.timeout +
+		     (known->placement.is_default ? known->pause : known->placement.recheck);
+	begin(c, query, &key, NULL);
+}
+
+/* While primed hangs, callers get the default at once; one question at a time finds out whether
+ * it still hangs. */
+static int give_while_it_hangs(struct primed_client *c, const struct primed_query *query,
+			       const struct key *key, struct primed_placement *now)
+{
+	struct primed_placement none = primed_default(query->primary_device, ETIMEDOUT);
+
+	primed_keep_default(c, key, &none);
+	if (!c->n_questions)
+		begin(c, query, key, NULL);
+	return give(now, &none);
+}
+
+static int place(struct primed_client *c, const struct primed_query *query,
+		 struct primed_placement *now, const struct waiter *waiter)
+{
+	struct primed_placement none;
 	struct cached *known;
 	struct primed_query full;
 	struct key key;
 	int r;
 
+	if (now->size < PLACEMENT_SIZE)
+		return primed_fail(EINVAL);
 	if (prepare(c, query, &full, &key) < 0)
 		return -1;
-	if (!full.fresh && (known = primed_cache_find(&c->cache, &key, c->generation))) {
-		*now = known->placement;
+	if (c->state != ABSENT && !full.fresh &&
+	    (known = primed_cache_find(&c->cache, &key, c->generation))) {
 		if (known->due && primed_now_ms() >= known->due)
 			ask_again(c, &full, known);
-		return 1;
+		return give(now, &known->placement);
 	}
-	if (!primed_are_buffers(&full))
-		return fail(EBADF);
-	if ((r = begin_question(c, &full, &key, placed, data)) == 0)
+	r = -ENOTCONN;
+	if (c->state != ABSENT) {
+		if (!primed_are_buffers(&full))
+			return primed_fail(EBADF);
+		if (c->hangs)
+			return give_while_it_hangs(c, &full, &key, now);
+		r = begin(c, &full, &key, waiter);
+	}
+	if (r == 0)
 		return 0;
 	if (r == -EBUSY || r == -ENOMEM)
-		return fail(-r);
-	/* The next dispatch finds out that the bus is lost. */
-	*now = default_placement(full.primary_device);
-	return 1;
+		return primed_fail(-r);
+	none = primed_default(full.primary_device, ENOTCONN);
+	return give(now, &none);
+}
+
+int primed_client_place(struct primed_client *c, const struct primed_query *query,
+			struct primed_placement *now, primed_placed placed, void *data)
+{
+	struct waiter waiter = {.placed = placed, .fence = -1, .data = data};
+
+	return place(c, query, now, &waiter);
+}
+
+int primed_client_place_fd(struct primed_client *c, const struct primed_query *query,
+			   struct primed_placement *now, int *fd, void *data)
+{
+	struct waiter waiter = {.data = data};
+	int r, error;
+
+	if ((waiter.fence = primed_move_fd(c, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) < 0)
+		return primed_fail(-waiter.fence);
+	if ((*fd = fcntl(waiter.fence, F_DUPFD_CLOEXEC, c->options.first_fd)) >= 0 &&
+	    (r = place(c, query, now, &waiter)) == 0)
+		return 0;
+	error = errno;
+	r = *fd < 0 ? -1 : r;
+	if (*fd >= 0)
+		close(*fd);
+	close(waiter.fence);
+	*fd = -1;
+	errno = error;
+	return r;
+}
+
+int primed_client_peek(struct primed_client *c, const struct primed_query *query,
+		       struct primed_placement *now)
+{
+	const struct cached *known;
+	struct primed_query full;
+	struct key key;
+
+	if (now->size < PLACEMENT_SIZE)
+		return primed_fail(EINVAL);
+	if (prepare(c, query, &full, &key) < 0)
+		return -1;
+	known = full.fresh ? NULL : primed_cache_find(&c->cache, &key, c->generation);
+	if (!known || (known->due && primed_now_ms() >= known->due))
+		return 0;
+	return give(now, &known->placement);
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,19 +86,6 @@ int primed_udmabuf_create(uint64_t size)
 	buffer = drmIoctl(control, UDMABUF_CREATE, &a);
 	close_keeping_errno(memory, 0);
 	return close_keeping_errno(control, buffer);
-}
-
-int primed_heap_create(const char *heap, uint64_t size)
-{
-	struct dma_heap_allocation_data a = { .len = size, .fd_flags = O_RDWR | O_CLOEXEC };
-	char path[64];
-	int control;
-
-	snprintf(path, sizeof(path), "/dev/dma_heap/%s", heap);
-	control = open(path, O_RDWR | O_CLOEXEC);
-	if (control < 0)
-		return -1;
-	return close_keeping_errno(control, drmIoctl(control, DMA_HEAP_IOCTL_ALLOC, &a) < 0 ? -1 : (int)a.fd);
 }
 
 int primed_dumb_create(int node, uint32_t width, uint32_t height, uint32_t *handle)
@@ -191,19 +177,16 @@ static int tgpu_create(int node, uint64_t size, bool vram, uint32_t *handle)
 	return r;
 }
 
-int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle)
+int primed_driver_create(int node, enum primed_interface driver, uint64_t size, bool vram, uint32_t *handle)
 {
-	static const struct {
-		const char *driver;
-		int (*create)(int, uint64_t, bool, uint32_t *);
-	} table[] = {
-		{ "amdgpu", amdgpu_create }, { "radeon", radeon_create }, { "nouveau", nouveau_create },
-		{ "i915", i915_create }, { "xe", xe_create }, { "tgpu", tgpu_create },
-	};
-
-	for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
-		if (!strcmp(driver, table[i].driver))
-			return table[i].create(node, size, vram, handle);
+	switch (driver) {
+	case PRIMED_AMDGPU: return amdgpu_create(node, size, vram, handle);
+	case PRIMED_RADEON: return radeon_create(node, size, vram, handle);
+	case PRIMED_NOUVEAU: return nouveau_create(node, size, vram, handle);
+	case PRIMED_I915: return i915_create(node, size, vram, handle);
+	case PRIMED_XE: return xe_create(node, size, vram, handle);
+	case PRIMED_TGPU: return tgpu_create(node, size, vram, handle);
+	}
 	errno = ENOSYS;
 	return -1;
 }
@@ -231,8 +214,8 @@ static enum primed_record radeon_record(int node, uint32_t handle)
 	return a.value & RADEON_GEM_DOMAIN_VRAM ? PRIMED_RECORD_DEDICATED : PRIMED_RECORD_SYSTEM;
 }
 
-/* nouveau_gem.c, nouveau_gem_info: valid_domains where it has several, else where it lies now: VRAM
- * alone is then the only domain that it may have, and GART says nothing. */
+/* nouveau_gem.c, nouveau_gem_info: valid_domains if there are several, else the current domain: VRAM alone
+ * is then the only domain that the buffer may have, and GART tells nothing. */
 static enum primed_record nouveau_record(int node, uint32_t handle)
 {
 	struct drm_nouveau_gem_info a = { .handle = handle };
@@ -242,13 +225,12 @@ static enum primed_record nouveau_record(int node, uint32_t handle)
 	return a.domain & NOUVEAU_GEM_DOMAIN_VRAM ? PRIMED_RECORD_DEDICATED : PRIMED_RECORD_SYSTEM;
 }
 
-enum primed_record primed_driver_record(int node, const char *driver, uint32_t handle)
+enum primed_record primed_driver_record(int node, enum primed_interface driver, uint32_t handle)
 {
-	if (!strcmp(driver, "amdgpu"))
-		return amdgpu_record(node, handle);
-	if (!strcmp(driver, "radeon"))
-		return radeon_record(node, handle);
-	if (!strcmp(driver, "nouveau"))
-		return nouveau_record(node, handle);
-	return PRIMED_RECORD_NONE;
+	switch (driver) {
+	case PRIMED_AMDGPU: return amdgpu_record(node, handle);
+	case PRIMED_RADEON: return radeon_record(node, handle);
+	case PRIMED_NOUVEAU: return nouveau_record(node, handle);
+	default: return PRIMED_RECORD_NONE;
+	}
 }

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -64,6 +65,15 @@ int primed_memfd(const char *name, uint64_t size, bool sealed)
 		return -1;
 	}
 	return fd;
+}
+
+void primed_return_large_memory(void)
+{
+	/* Worker threads allocate little, and a thread's own arena would outlive it. */
+	mallopt(M_ARENA_MAX, 1);
+	/* glibc raises both thresholds when a large block is freed, and then keeps blocks of that size. */
+	mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+	mallopt(M_TRIM_THRESHOLD, 128 * 1024);
 }
 
 void primed_name_thread(const char *name)

@@ -1,4 +1,4 @@
-// A device's open node, and what may be asked of it. Every call here can block in a driver: only a
+// A device's open node, and the calls on it. Every call here can block in a driver: only the
 // device's own worker makes them.
 
 internal import CShims
@@ -6,26 +6,27 @@ internal import Glibc
 package import Linux
 package import Placement
 
-/// An open render node; or a card node, where the device has no other, with DRM master given back at
-/// once. Opening resumes a sleeping device and so may closing: see `Power.swift`.
+/// An open render node; or the card node of a device that has no other, with DRM master dropped at
+/// once. Opening resumes a sleeping device, and closing may do so, too: see `RuntimePower.swift`.
 package struct DeviceNode: ~Copyable, Sendable {
   private let fd: OwnedFD
-  private let driver: String
+  private let interface: DriverInterface?
 
-  /// - Throws: ENOENT, EACCES, ENXIO or ENODEV where the node is missing, forbidden or going away.
+  /// - Throws: ENOENT, EACCES, ENXIO or ENODEV if the node is missing, forbidden or going away.
   package init(opening device: DeviceDescription) throws(Errno) {
     guard let node = device.node else { throw Errno(ENODEV) }
     let opened = OwnedFD(try Errno.check(open(node.path, O_RDWR | O_CLOEXEC)))
-    // Whoever opens a card's first node is made its master, asked or not (drm_auth.c,
-    // drm_master_open). EINVAL says that somebody else is: all the better.
+    // The first opener of a card node becomes DRM master without asking for it (drm_auth.c,
+    // drm_master_open). EINVAL: another process is master, which is fine.
     if device.render == nil { primed_drop_master(opened.rawValue) }
     guard Self.belongs(node, to: device) else { throw Errno(ENODEV) }
     fd = opened
-    driver = device.driver
+    interface = device.row.info.interface
   }
 
-  /// Minors are used again: by now the node can be another device's, and an import there could move
-  /// what is safe here. Asked after the open, so that what is open is not newer than the answer.
+  /// Minor numbers are used again: the node may belong to another device by now, and an import
+  /// there could move a buffer that is safe here. Checked after the open, so that the answer is
+  /// about the node that is open.
   private static func belongs(_ node: Node, to device: DeviceDescription) -> Bool {
     let link = "/sys/dev/char/\(node.number.major):\(node.number.minor)"
     guard let target = realpath(link, nil) else { return false }
@@ -33,26 +34,25 @@ package struct DeviceNode: ~Copyable, Sendable {
     return String(cString: target).hasPrefix(device.sysfsPath + "/drm/")
   }
 
-  /// What an import brought. The GEM handle is closed before this returns.
+  /// The result of an import. Its GEM handle is closed before this is returned.
   package enum Import: Equatable, Sendable {
     case reached(DriverRecord)
     case failed(Errno)
   }
 
-  /// Imports `buffer`, which is borrowed, and lets go of it again.
-  /// - Parameter noMove: set NO_MOVE. Without it, the caller has proven that nothing can move.
-  package func importBuffer(_ buffer: Int32, noMove: Bool) -> Import {
-    importBuffer(buffer, flags: noMove ? Self.noMoveFlag : 0)
+  package enum ImportFlag: UInt32, Sendable {
+    /// The caller has proven that nothing can move.
+    case none = 0
+    /// Bit 0, as the RFC has it (dri-devel, Simon Ser, 2024-10-13).
+    case noMove = 1
+    /// A bit without a meaning in any kernel: a driver that accepts it does not check flags.
+    case undefined = 0x8000_0000
   }
 
-  /// Bit 0, as the RFC has it (dri-devel, Simon Ser, 2024-10-13).
-  static let noMoveFlag: UInt32 = 1
-  /// A bit that no kernel gave a meaning: who accepts it does not check flags.
-  static let undefinedFlag: UInt32 = 1 << 31
-
-  func importBuffer(_ buffer: Int32, flags: UInt32) -> Import {
+  /// Imports `buffer`, which is borrowed, and closes the GEM handle.
+  package func importBuffer(_ buffer: Int32, _ flag: ImportFlag) -> Import {
     var handle: UInt32 = 0
-    guard primed_prime_import(fd.rawValue, buffer, flags, &handle) == 0 else {
+    guard primed_prime_import(fd.rawValue, buffer, flag.rawValue, &handle) == 0 else {
       return .failed(.last)
     }
     defer { primed_gem_close(fd.rawValue, handle) }
@@ -60,28 +60,49 @@ package struct DeviceNode: ~Copyable, Sendable {
   }
 
   private func record(_ handle: UInt32) -> DriverRecord {
-    switch primed_driver_record(fd.rawValue, driver, handle) {
+    guard let interface else { return .none }
+    return switch primed_driver_record(fd.rawValue, interface.inC, handle) {
     case PRIMED_RECORD_DEDICATED: .preferred(.dedicated)
     case PRIMED_RECORD_SYSTEM: .preferred(.system)
     default: .none
     }
   }
 
-  /// A new DMA-BUF on this device; its GEM handle is closed, so the returned fd alone keeps it alive.
-  /// Only for drivers whose allocation interface is known (CShims, `primed_driver_create`), and for
-  /// dumb buffers on card nodes where `memory` is `unknown`.
+  /// A page of system memory that no device exported.
+  package static func systemBuffer() throws(Errno) -> OwnedFD {
+    OwnedFD(try Errno.check(primed_udmabuf_create(4096)))
+  }
+
+  /// A new DMA-BUF of this device; its GEM handle is closed, so only the returned fd keeps it
+  /// alive. For drivers whose allocation ioctl is known (CShims, `primed_driver_create`), and for
+  /// dumb buffers on card nodes if `memory` is `unknown`.
   package func allocate(size: UInt64, in memory: Memory) throws(Errno) -> OwnedFD {
     var handle: UInt32 = 0
     if memory == .unknown {
       let rows = UInt32((size + 4095) / 4096)
       try Errno.check(primed_dumb_create(fd.rawValue, 1024, rows, &handle))
     } else {
+      guard let interface else { throw Errno(ENOSYS) }
       try Errno.check(
-        primed_driver_create(fd.rawValue, driver, size, memory == .dedicated, &handle))
+        primed_driver_create(
+          fd.rawValue, interface.inC, size, memory == .dedicated, &handle))
     }
     defer { primed_gem_close(fd.rawValue, handle) }
     var buffer: Int32 = -1
     try Errno.check(primed_prime_export(fd.rawValue, handle, &buffer))
     return OwnedFD(buffer)
+  }
+}
+
+extension DriverInterface {
+  fileprivate var inC: primed_interface {
+    switch self {
+    case .amdgpu: PRIMED_AMDGPU
+    case .radeon: PRIMED_RADEON
+    case .nouveau: PRIMED_NOUVEAU
+    case .i915: PRIMED_I915
+    case .xe: PRIMED_XE
+    case .tgpu: PRIMED_TGPU
+    }
   }
 }

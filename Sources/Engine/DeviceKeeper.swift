@@ -1,9 +1,10 @@
-// Keeps the registry true: applies events, reads power before anyone is asked, finds out what each
-// device can do before its first probe, and watches over those that don't answer.
+// Keeps the registry current: applies device events, reads runtime power before a device is asked,
+// finds out what each device can do before its first probe, and asks devices that did not answer
+// again, with growing pauses.
 
-internal import Kernel
 internal import Linux
 internal import Placement
+internal import Ports
 
 final class DeviceKeeper {
   private(set) var registry = Registry()
@@ -13,17 +14,20 @@ final class DeviceKeeper {
   private(set) var timeouts: UInt64 = 0
 
   private let source: any DeviceSource
+  private let reader: any BufferReader
   private let prober: any Prober
   private let time: any TimeSource
+  /// When the power of all devices was last read.
+  private var powerRead: Milliseconds?
   private(set) var pairs: PairTable
   private let kernel: KernelVersion?
   /// How often each slot was given to another device.
   private var incarnations = [UInt32](repeating: 0, count: DeviceSlot.limit)
-  /// Those who wait for the abilities of a device that is being asked.
+  /// For each device that is being assessed, the callers that wait for the result.
   private var assessing: [DeviceSlot: [() -> Void]] = [:]
   private var retries: [DeviceSlot: Retry] = [:]
 
-  /// When a device that didn't answer is asked again.
+  /// When a device that did not answer is asked again.
   private struct Retry {
     static let first: Milliseconds = 1_000
     static let last: Milliseconds = 64_000
@@ -32,9 +36,11 @@ final class DeviceKeeper {
   }
 
   init(
-    source: any DeviceSource, prober: any Prober, time: any TimeSource, settings: EngineSettings
+    source: any DeviceSource, reader: any BufferReader, prober: any Prober, time: any TimeSource,
+    settings: EngineSettings
   ) {
     self.source = source
+    self.reader = reader
     self.prober = prober
     self.time = time
     pairs = PairTable(own: settings.ownPairs)
@@ -43,20 +49,26 @@ final class DeviceKeeper {
   }
 
   private func makeTable() -> DeviceTable {
-    DeviceTable(registry.entries, goneDrivers: registry.goneDrivers, pairs: pairs, kernel: kernel)
+    DeviceTable(
+      registry.entries, goneDrivers: registry.goneDrivers, goneBefore: registry.goneBefore,
+      pairs: pairs, kernel: kernel)
   }
 
-  /// `table` goes by other rows from now on.
+  /// Rebuilds `table` with other pair rows.
   func use(_ pairs: PairTable) {
     self.pairs = pairs
     table = makeTable()
   }
 
-  /// Listens first, so that nothing is lost between.
+  /// Listens before it enumerates, so that no event is lost in between.
   func start() throws(Errno) {
+    registry = Registry(counter: inodeCounter)
     try source.listen { [unowned self] event in self.apply(event) }
     rescan()
   }
+
+  /// The lowest inode that a DMA-BUF made from now on can have; nil: not known.
+  private var inodeCounter: UInt64? { reader.newestIdentity().map { $0.inode + 1 } }
 
   func incarnation(of slot: DeviceSlot) -> UInt32 { incarnations[Int(slot.index)] }
 
@@ -70,7 +82,10 @@ final class DeviceKeeper {
     }
   }
 
-  func rescan() { commit(registry.replaceAll(by: source.enumerate())) }
+  func rescan() {
+    commit(registry.replaceAll(by: source.enumerate()))
+    readPower()
+  }
 
   private func commit(_ changes: [RegistryChange]) {
     guard !changes.isEmpty else { return }
@@ -78,15 +93,18 @@ final class DeviceKeeper {
       incarnations[Int(change.slot.index)] &+= 1
       retries[change.slot] = nil
     }
+    if changes.contains(where: { $0.kind == .removed }) {
+      registry.noteGone(at: inodeCounter)
+    }
     table = makeTable()
     onChange?(changes)
-    // Nobody waits for the driver of a device that has gone.
+    // Ends the device's jobs: nobody waits for the driver of a device that has gone.
     for change in changes where change.kind == .removed { prober.release(change.slot) { _ in } }
   }
 
   private func commit(_ change: RegistryChange?) { commit(change.map { [$0] } ?? []) }
 
-  /// The device of this node, though its event may not have come yet.
+  /// The device of this node. Looks for it in the system if its event has not come yet.
   func resolve(_ number: DeviceNumber) -> DeviceSlot? {
     if let slot = table.slot(of: number) { return slot }
     guard number != .none, let description = source.find(number) else { return nil }
@@ -96,15 +114,27 @@ final class DeviceKeeper {
 
   // MARK: What is found out
 
-  /// There is no event for runtime power: read it before a look. Wakes nothing.
-  func refreshPower() {
-    for slot in table.ready {
+  /// Runtime power has no event: it is read while questions come, at most once a second.
+  func refreshPower(at now: Milliseconds) {
+    if let powerRead, now < powerRead + 1_000 { return }
+    readPower()
+  }
+
+  /// Reads released devices as well, since an import into another device may wake an exporter.
+  /// Reading wakes nothing.
+  func readPower() {
+    powerRead = time.now
+    for slot in table.present {
       guard let entry = registry[slot] else { continue }
-      commit(registry.set(source.power(of: entry.description), of: slot))
+      let reading = source.power(of: entry.description)
+      commit(
+        registry.set(
+          reading.power, activeTime: reading.activeTime,
+          counter: { self.inodeCounter }, of: slot))
     }
   }
 
-  /// Calls `done` once every device that may be asked has said what it can do.
+  /// Calls `done` once every device that `scope` permits has been assessed.
   func assess(_ scope: ProbeScope, done: @escaping () -> Void) {
     let open = table.toAssess(scope)
     let pending = Countdown(open.count + 1, done)
@@ -139,7 +169,7 @@ final class DeviceKeeper {
 
   func noteAsleep(_ slot: DeviceSlot) { commit(registry.set(.suspended, of: slot)) }
 
-  /// It went away before its event came, or its nodes were closed for a release.
+  /// The device went away before its event came, or its nodes were closed for a release.
   func noteGone(_ slot: DeviceSlot) {
     guard let entry = registry[slot], entry.state != .released,
       let node = entry.description.node, source.find(node.number) == nil
@@ -161,13 +191,13 @@ final class DeviceKeeper {
     commit(registry.set(.unresponsive, of: slot))
   }
 
-  /// It answered, be it long after its deadline.
+  /// The device answered, possibly long after the deadline.
   func noteAnswer(_ slot: DeviceSlot) {
     retries[slot] = nil
     if registry[slot]?.state == .unresponsive { commit(registry.set(.ready, of: slot)) }
   }
 
-  /// Asks those whose time has come whether they answer again. Nobody waits for it.
+  /// Asks the devices whose retry is due whether they answer again. No query waits for the result.
   func retryUnresponsive() {
     let now = time.now
     for (slot, retry) in retries where retry.at <= now && assessing[slot] == nil {
@@ -179,7 +209,8 @@ final class DeviceKeeper {
 
   // MARK: Release
 
-  /// `then` with whether it is released; a device whose nodes can't be closed now is not.
+  /// Calls `then` with true once the device is released, with false if its nodes can't be closed
+  /// now.
   func release(_ slot: DeviceSlot, then: @escaping (Bool) -> Void) {
     guard let stableID = registry[slot]?.description.stableID else { return then(false) }
     let incarnation = incarnation(of: slot)
@@ -196,7 +227,7 @@ final class DeviceKeeper {
   func unrelease(_ stableID: String) { commit(registry.unrelease(stableID)) }
 }
 
-/// Calls `done` at the last of `count` steps.
+/// Calls `done` after `count` steps.
 final class Countdown {
   private var left: Int
   private let done: () -> Void

@@ -4,9 +4,9 @@
 // A hit is answered from plain records: no allocation, no system call but the clock's. A miss starts one
 // look per buffer, which later askers join; every look ends, by the prober's deadlines.
 
-package import Kernel
 package import Linux
 package import Placement
+package import Ports
 
 /// What changed in the registry, for those who show it.
 package struct DeviceChange: Sendable {
@@ -35,9 +35,10 @@ package enum EngineError: Error, Sendable, Equatable {
 }
 
 package struct EngineSettings: Sendable {
-  package var cachedBuffers = 16_384
-  package var pendingQueries = 4_096
-  package var siblingGroups = 1_024
+  package var cachedBuffers = Limits.cachedBuffers
+  package var pendingQueries = Limits.questionsInAll
+  package var siblingGroups = Limits.siblingGroups
+  package var largestImport = Limits.largestImport
   /// A user's rows of the pair table.
   package var ownPairs: [PairRow] = []
   /// The running kernel; nil: unknown, and rows bound to versions don't hold.
@@ -46,14 +47,18 @@ package struct EngineSettings: Sendable {
 }
 
 package final class QueryEngine {
-  package private(set) var generation: UInt64 = 1
+  /// Goes up with every change that can alter answers, from 1.
+  package var generation: UInt64 { edition }
   /// Something in the registry changed; `generation` was bumped before.
   package var onDeviceChange: ((DeviceChange) -> Void)?
-  /// Once per change that can alter answers: the generation and the nodes concerned.
-  package var onInvalidated: ((UInt64, [DeviceNumber]) -> Void)?
-  /// What is known of this buffer changed, so that `decide` may now answer otherwise.
-  package var onRefreshed: ((BufferIdentity) -> Void)?
+  /// Once per change that can alter answers: the nodes concerned, and whether all that happened to them is that
+  /// they woke or fell asleep.
+  package var onInvalidated: (([DeviceNumber], _ byPowerAlone: Bool) -> Void)?
+  /// A look at this buffer is over, and who asked for it was answered: `reconsider` may now answer otherwise.
+  package var onLooked: ((BufferIdentity) -> Void)?
 
+  /// Apart from the property: one that other modules see is checked for exclusive access at every read.
+  private var edition: UInt64 = 1
   private let reader: any BufferReader
   private let prober: any Prober
   private let time: any TimeSource
@@ -64,12 +69,12 @@ package final class QueryEngine {
   private var table: DeviceTable
   private var cache: BufferCache
   private var siblings: Siblings
-  private var looks: [BufferIdentity: PendingLook] = [:]
+  private var looks: [BufferIdentity: PendingObservation] = [:]
   private var askers = 0
   /// Numbers in hints that name no device, so as not to search for them at every query.
   private var unknownNumbers: [DeviceNumber] = []
   private var counters = Counters()
-  private var lastHitWasStale = false
+  private var recent = RecentAnswers()
 
   private struct Counters {
     var queries: UInt64 = 0
@@ -87,7 +92,8 @@ package final class QueryEngine {
     self.prober = prober
     self.time = time
     self.settings = settings
-    keeper = DeviceKeeper(source: devices, prober: prober, time: time, settings: settings)
+    keeper = DeviceKeeper(
+      source: devices, reader: reader, prober: prober, time: time, settings: settings)
     table = keeper.table
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
@@ -120,10 +126,10 @@ package final class QueryEngine {
   /// The pair table in force.
   package var pairs: PairTable { keeper.pairs }
 
-  /// The row that holds for these drivers.
+  /// The row that holds for these drivers and a buffer in dedicated memory.
   package func knownPair(_ exporter: String, _ importer: String) -> PairRow? {
-    pairs.row(
-      exporter: DriverID(exporter), importer: DriverID(importer), kernel: settings.kernel)
+    pairs.rows(of: DriverID(exporter), kernel: settings.kernel)
+      .row(DriverID(importer), in: .dedicated)
   }
 
   private func usePairs() {
@@ -141,31 +147,45 @@ package final class QueryEngine {
   /// `fresh`, or an unsettled answer whose recheck time has come). Allocates nothing on a hit.
   package func answerNow(_ query: Query) -> Answer? {
     counters.queries += 1
-    lastHitWasStale = false
     guard !query.hints.fresh else { return nil }
-    let (devices, now) = (table, time.now)
-    let asker = Asker(query.hints, among: devices)
-    if namesUnsearched(asker) { return nil }
+    let now = time.now
+    keeper.refreshPower(at: now)
+    let devices = table
+    let asker = QueryContext(query.hints, among: devices)
+    if namesUnsearched(query.hints, asker) { return nil }
     var stale = false
     guard let first = recall(query.planes[0], asker, devices, now, &stale) else { return nil }
-    var situation = Situation(first, asker, among: devices)
+    var input = PolicyInput(first, asker, among: devices)
     var recheck = first.recheck(at: now)
     for i in 1..<max(query.planes.count, 1) {
       guard let plane = recall(query.planes[i], asker, devices, now, &stale) else { return nil }
-      situation.add(plane, asker, among: devices)
+      input.add(plane, among: devices)
       recheck = sooner(recheck, plane.recheck(at: now))
     }
     counters.hits += 1
-    lastHitWasStale = stale
-    return answer(situation, query, devices, recheck, cached: true)
+    let hit = answer(
+      input, query, devices, recheck, cached: true, stale: stale || isLookedAt(query))
+    recent.note(query, hit, at: now)
+    return hit
   }
 
-  /// The answer that `answerNow` just gave to this query is old: it may be served, but call `answer`
-  /// too, so that what changed is told by `onRefreshed`.
-  package func wantsRefresh(_ query: Query) -> Bool {
-    guard lastHitWasStale else { return false }
-    for i in 0..<query.planes.count where looks[query.planes[i]] != nil { return false }
-    return true
+  /// A look at one of its planes is under way.
+  package func isLookedAt(_ query: Query) -> Bool {
+    if looks.isEmpty { return false }
+    for i in 0..<query.planes.count where looks[query.planes[i]] != nil { return true }
+    return false
+  }
+
+  /// The answer by what is known now, however old, for who was told another one; nil where a plane is not
+  /// remembered.
+  package func reconsider(_ query: Query) -> Answer? {
+    let asker = QueryContext(query.hints, among: table)
+    var stale = isLookedAt(query)
+    for i in 0..<query.planes.count {
+      guard let found = cache.find(query.planes[i]) else { return nil }
+      stale = stale || standing(cache[found], asker, table, time.now) == .stale
+    }
+    return decide(query, cached: true, stale: stale)
   }
 
   /// Looks at the buffer first. `buffers` are the distinct dma-bufs of the planes, held until the
@@ -177,12 +197,14 @@ package final class QueryEngine {
     guard askers < settings.pendingQueries else { return then(.failure(.limitsExceeded)) }
     askers += 1
     search(query.hints)
-    keeper.refreshPower()
+    keeper.readPower()
     keeper.retryUnresponsive()
     var looked = false
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1
-      then(.success(self.decide(query, cached: !looked)))
+      let answer = self.decide(query, cached: !looked, stale: self.isLookedAt(query))
+      self.recent.note(query, answer, at: self.time.now)
+      then(.success(answer))
     }
     for buffer in buffers {
       looked = look(at: buffer, query.hints, then: pending.step) || looked
@@ -190,11 +212,18 @@ package final class QueryEngine {
     pending.step()
   }
 
+  /// Where to allocate a buffer that these will use. Touches nothing.
+  /// - Precondition: `device` knows each user.
+  package func advise(_ users: [AdviceUser], _ hints: Hints) -> Advice {
+    var advice = Advisor.advise(users, hints, among: table)
+    advice.generation = generation
+    return advice
+  }
+
   /// Reasons and details of an answer just given to the same query.
   package func explain(_ query: Query, _ answer: Answer) -> Explanation {
     let planes = (0..<query.planes.count).map { facts(of: query.planes[$0]) }
-    let asker = Asker(query.hints, among: table)
-    var text = Explainer.explain(planes, asker, among: table)
+    var text = Explainer.explain(planes, query.hints, among: table)
     text.cached = answer.cached
     return text
   }
@@ -203,38 +232,41 @@ package final class QueryEngine {
   package func forget(client: UInt32) { siblings.forget(client: client) }
 
   private func facts(of buffer: BufferIdentity) -> BufferFacts {
-    cache.find(buffer).map { cache[$0] } ?? BufferFacts(among: table)
+    cache.find(buffer).map { cache[$0] } ?? BufferFacts(of: buffer, among: table)
   }
 
-  private func decide(_ query: Query, cached: Bool) -> Answer {
+  private func decide(_ query: Query, cached: Bool, stale: Bool) -> Answer {
     let devices = table
-    let asker = Asker(query.hints, among: devices)
+    let asker = QueryContext(query.hints, among: devices)
     let first = facts(of: query.planes[0])
-    var situation = Situation(first, asker, among: devices)
+    var input = PolicyInput(first, asker, among: devices)
     var recheck = first.recheck(at: time.now)
     for i in 1..<max(query.planes.count, 1) {
       let plane = facts(of: query.planes[i])
-      situation.add(plane, asker, among: devices)
+      input.add(plane, among: devices)
       recheck = sooner(recheck, plane.recheck(at: time.now))
     }
-    return answer(situation, query, devices, recheck, cached: cached)
+    return answer(input, query, devices, recheck, cached: cached, stale: stale)
   }
 
   private func answer(
-    _ situation: Situation, _ query: Query, _ devices: DeviceTable, _ recheck: UInt32, cached: Bool
+    _ input: PolicyInput, _ query: Query, _ devices: DeviceTable, _ recheck: UInt32, cached: Bool,
+    stale: Bool
   ) -> Answer {
-    let decision = Policy.decide(situation, among: devices)
-    return Answer(
+    let decision = Policy.decide(input, among: devices)
+    var answer = Answer(
       device: decision.device.map { devices.number(of: $0) } ?? .none, access: decision.access,
-      confidence: decision.confidence, buffer: query.planes[0], generation: generation,
-      recheck: recheck, cached: cached)
+      confidence: decision.confidence, buffer: query.planes[0], generation: edition,
+      recheck: recheck, cached: cached, stale: stale)
+    if query.hints.verdicts { answer.verdicts = input.verdicts(among: devices) }
+    return answer
   }
 
   // MARK: Looks
 
   /// What is known of a plane, if that may be answered from.
   private func recall(
-    _ buffer: BufferIdentity, _ asker: Asker, _ devices: DeviceTable, _ now: Milliseconds,
+    _ buffer: BufferIdentity, _ asker: QueryContext, _ devices: DeviceTable, _ now: Milliseconds,
     _ stale: inout Bool
   ) -> BufferFacts? {
     guard let facts = cache.recall(buffer) else { return nil }
@@ -256,7 +288,7 @@ package final class QueryEngine {
   }
 
   private func standing(
-    _ facts: BufferFacts, _ asker: Asker, _ devices: DeviceTable, _ now: Milliseconds
+    _ facts: BufferFacts, _ asker: QueryContext, _ devices: DeviceTable, _ now: Milliseconds
   ) -> Standing {
     if facts.isDue(at: now) { return .due }
     let scope = ProbeScope(asker, among: devices)
@@ -270,14 +302,14 @@ package final class QueryEngine {
     return facts.isStale(at: now) ? .stale : .good
   }
 
-  private var epoch: UInt32 { UInt32(truncatingIfNeeded: generation) }
+  private var epoch: UInt32 { UInt32(truncatingIfNeeded: edition) }
 
   /// Joins the look at this buffer or starts one, if one is needed; calls `then` once it is over.
   /// Returns whether the buffer is looked at.
   private func look(
     at buffer: HeldBuffer, _ hints: Hints, then: @escaping () -> Void
   ) -> Bool {
-    let scope = ProbeScope(Asker(hints, among: table), among: table)
+    let scope = ProbeScope(QueryContext(hints, among: table), among: table)
     if let look = looks[buffer.identity], look.scope.wake || !hints.wake {
       look.join(scope, fresh: hints.fresh)
       look.wait(then)
@@ -290,15 +322,18 @@ package final class QueryEngine {
     }
     let known = cache.find(buffer.identity).map { cache[$0] }
     if let known, !hints.fresh,
-      standing(known, Asker(hints, among: table), table, time.now) == .good
+      standing(known, QueryContext(hints, among: table), table, time.now) == .good
     {
       then()
       return false
     }
     let label = reader.label(of: buffer.fd.rawValue)
     let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
-    if known == nil, !hints.fresh, !hints.wake, let key,
-      var seed = siblings.seed(for: key, at: time.now)
+    let introspection = reader.introspect(buffer.fd.rawValue)
+    if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key,
+      var seed = siblings.seed(
+        for: key, mayBeOf: table.exporters(of: buffer.identity, named: label.exporter),
+        among: table, at: time.now)
     {
       counters.seeded += 1
       seed.epoch = epoch
@@ -306,20 +341,21 @@ package final class QueryEngine {
       then()
       return false
     }
-    start(at: buffer, label, key, scope, hints, then)
+    start(at: buffer, label, introspection, key, scope, hints, then)
     return true
   }
 
   private func start(
-    at buffer: HeldBuffer, _ label: BufferLabel, _ key: SiblingKey?, _ scope: ProbeScope,
-    _ hints: Hints, _ then: @escaping () -> Void
+    at buffer: HeldBuffer, _ label: BufferLabel, _ introspection: Introspection?,
+    _ key: SiblingKey?, _ scope: ProbeScope, _ hints: Hints, _ then: @escaping () -> Void
   ) {
     counters.looks += 1
     let identity = buffer.identity
-    let look = PendingLook(
+    let look = PendingObservation(
       at: buffer, known: facts(of: identity), label: label,
-      introspection: reader.introspect(buffer.fd.rawValue), siblings: key, scope: scope,
-      fresh: hints.fresh, user: hints.user, keeper: keeper, prober: prober,
+      introspection: introspection, siblings: key, scope: scope,
+      fresh: hints.fresh, user: hints.user, largestImport: settings.largestImport,
+      keeper: keeper, prober: prober,
       count: { [unowned self] in self.counters.imports += 1 },
       conclude: { [unowned self] look in self.conclude(look, of: identity) })
     look.wait(then)
@@ -327,27 +363,24 @@ package final class QueryEngine {
     look.start()
   }
 
-  private func conclude(_ look: PendingLook, of buffer: BufferIdentity) {
+  private func conclude(_ look: PendingObservation, of buffer: BufferIdentity) {
     looks[buffer] = nil
-    if look.scope.wake { keeper.refreshPower() }
-    let before = cache.find(buffer).map { cache[$0] }
-    var facts = before ?? BufferFacts(among: table)
-    facts.merge(look.look, among: table, at: time.now, fresh: look.fresh)
+    if look.scope.wake { keeper.readPower() }
+    var facts = self.facts(of: buffer)
+    facts.merge(look.look, of: buffer, among: table, at: time.now, fresh: look.fresh)
     facts.epoch = epoch
     cache.store(facts, of: buffer, for: look.user)
     if let key = look.siblings { siblings.learn(facts, from: key) }
-    if let before, !before.decidesAs(facts) {
-      // After the replies to those who asked for this very look.
-      look.wait { [unowned self] in self.onRefreshed?(buffer) }
-    }
+    // After the replies to those who asked for this very look.
+    look.wait { [unowned self] in self.onLooked?(buffer) }
   }
 
   // MARK: Hints
 
-  private func namesUnsearched(_ asker: Asker) -> Bool {
-    asker.declared == nil && isUnsearched(asker.hints.samplingDevice)
-      || asker.target == nil && isUnsearched(asker.hints.targetDevice)
-      || asker.primary == nil && isUnsearched(asker.hints.primaryDevice)
+  private func namesUnsearched(_ hints: Hints, _ asker: QueryContext) -> Bool {
+    asker.declared == nil && isUnsearched(hints.samplingDevice)
+      || asker.target == nil && isUnsearched(hints.targetDevice)
+      || asker.primary == nil && isUnsearched(hints.primaryDevice)
   }
 
   private func isUnsearched(_ number: DeviceNumber) -> Bool {
@@ -356,7 +389,7 @@ package final class QueryEngine {
 
   /// A compositor may name a device before its event was handled.
   private func search(_ hints: Hints) {
-    Asker(hints, among: table).forEachUnknown { _, number in
+    hints.forEachUnknown(among: table) { _, number in
       guard isUnsearched(number), keeper.resolve(number) == nil else { return }
       if unknownNumbers.count == 16 { unknownNumbers.removeFirst() }
       unknownNumbers.append(number)
@@ -370,7 +403,7 @@ package final class QueryEngine {
     for change in changes where change.kind == .removed { scrub(change.slot) }
     let matters = changes.contains { $0.matters }
     if matters {
-      generation += 1
+      edition += 1
       unknownNumbers.removeAll(keepingCapacity: true)
     }
     for change in changes {
@@ -383,8 +416,9 @@ package final class QueryEngine {
       onDeviceChange?(DeviceChange(kind: kind, device: view(change.slot, change.entry)))
     }
     if matters {
-      let nodes = changes.filter(\.matters).compactMap { $0.entry.description.node?.number }
-      onInvalidated?(generation, nodes)
+      let those = changes.filter(\.matters)
+      onInvalidated?(
+        those.compactMap { $0.entry.description.node?.number }, those.allSatisfy(\.isOfPowerAlone))
     }
   }
 
@@ -397,8 +431,8 @@ package final class QueryEngine {
   private func forgetWhatWasLearnt() {
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
-    generation += 1
-    onInvalidated?(generation, devices.compactMap { $0.description.node?.number })
+    edition += 1
+    onInvalidated?(devices.compactMap { $0.description.node?.number }, false)
   }
 
   /// What was learnt of the device in this slot is not true of the next one.
@@ -449,6 +483,18 @@ package final class QueryEngine {
   package func answered(_ slot: DeviceSlot) { keeper.noteAnswer(slot) }
 
   // MARK: Statistics
+
+  /// What was answered lately, the oldest first, with what is known of the buffers now.
+  package var toldAnswers: [ToldAnswer] {
+    let now = time.now
+    return recent.all.map { answer in
+      let facts = facts(of: answer.planes[0])
+      return ToldAnswer(
+        answer, age: now > answer.at ? now - answer.at : 0,
+        exporter: facts.exporters.candidates.certain.map { table.number(of: $0) } ?? .none,
+        home: facts.home, residency: facts.residency)
+    }
+  }
 
   /// How many of the remembered buffers are this user's.
   package func cachedBuffers(of user: UInt32) -> Int { cache.count(of: user) }

@@ -1,22 +1,24 @@
-// Kernel introspection as a source of evidence: on or off, and how far it is to be believed.
+// Kernel introspection as a source of evidence: whether it is on, and which of its answers are
+// believed.
 //
-// It is off until the loader has given a program and the program has told the truth about a buffer
-// of our own: of no device, or where this kernel can make none (it has no udmabuf), on a device.
-// The exporter is believed from then on: it rests on DRM core's types alone, and on invariants that
-// the program checks in every look. Where a driver keeps its buffers, and what for, rests on that
-// driver's own types: it is believed once a buffer of our own on a device of that driver was told
-// truly. The first lie switches the source off, for good: the layouts are then not this kernel's,
-// whatever the reason.
+// It is off until the loader has given a program and the program's answer about a scratch buffer
+// was right: a buffer of no device, or if this kernel can make none (it has no udmabuf), of a
+// device. From then on the exporter is believed: it depends only on DRM core's types, and on
+// invariants that the program checks each time. Where a driver keeps its buffers, and what for,
+// depends on that driver's types: it is believed once the answer about a scratch buffer of that
+// driver was right. The first wrong answer switches introspection off for good: the layouts are
+// then not those of this kernel. A scratch buffer that the program does not recognise is not a
+// wrong answer, but means that there is no evidence of that driver.
 
-package import Kernel
 package import Linux
 package import Placement
+package import Ports
 
-/// A buffer of our own whose device and memory are known.
+/// A scratch buffer whose device and memory are known.
 package struct KnownBuffer {
   package var buffer: HeldBuffer
   package var device: DeviceDescription
-  /// What it was allocated for.
+  /// The memory that it was allocated in.
   package var memory: Memory
   package init(_ buffer: HeldBuffer, on device: DeviceDescription, in memory: Memory) {
     self.buffer = buffer
@@ -26,51 +28,55 @@ package struct KnownBuffer {
 }
 
 package final class IntrospectionSource {
-  /// On or off, or another driver is believed: what was learnt before may be wrong, or known better
-  /// now.
+  /// Introspection was switched on or off, or another driver is believed: earlier evidence may be
+  /// wrong or incomplete.
   package var onChange: (() -> Void)?
   package var isOn: Bool { program != nil && isProven }
 
   private let loop: EventLoop
   private let path: String
-  /// A buffer of no device; nil: this machine can make none.
-  private let makePlainBuffer: () -> HeldBuffer?
+  /// Gives a new buffer of no device, on a later turn of the loop; nil: this machine can make none.
+  package typealias PlainBufferRequest = (_ done: @escaping (HeldBuffer?) -> Void) -> Void
+  private let requestPlainBuffer: PlainBufferRequest
   private var program: Program?
-  /// It has told the truth once.
+  /// The program has given one right answer.
   private var isProven = false
   private var connection: LoaderConnection?
-  /// No program can tell the truth here.
+  /// A program waits for the buffer that it is checked with.
+  private var isTrying = false
+  /// A program gave a wrong answer: no other one is asked for.
   private var isDistrusted = false
-  /// Of those that the program has layouts of.
+  /// Drivers whose layouts were checked, of those that the program has.
   private var believed: Set<String> = []
+  /// Drivers whose buffers the program did not recognise; each is logged once.
+  private var unknown: Set<String> = []
   private var devices: [DeviceDescription] = []
   private var driverNames: [DeviceNumber: String] = [:]
-  /// Drivers that were there, and so had their chance, when the loader was last asked.
+  /// Drivers that were present when the loader was last asked.
   private var asked: Set<String> = []
   private var isWaiting = false
   private var lastLine = ""
 
-  /// The pause between two questions to the loader: drivers may come and go as fast as anyone
-  /// likes.
+  /// The pause between two requests to the loader: drivers may appear and go at any rate.
   private let pause: Milliseconds
   package static let usualPause: Milliseconds = 2_000
 
   /// Does nothing before `ask`.
   package init(
     loop: EventLoop, socket path: String, pause: Milliseconds = usualPause,
-    plainBuffer: @escaping () -> HeldBuffer?
+    plainBuffer: @escaping PlainBufferRequest
   ) {
     self.loop = loop
     self.path = path
     self.pause = pause
-    makePlainBuffer = plainBuffer
+    requestPlainBuffer = plainBuffer
   }
 
   // MARK: The program
 
-  /// Asks the loader for a program, unless it is asked already.
+  /// Asks the loader for a program, unless a request is in progress.
   package func ask() {
-    guard connection == nil, !isDistrusted else { return }
+    guard connection == nil, !isTrying, !isDistrusted else { return }
     asked = Set(devices.map(\.driver))
     do throws(Errno) {
       connection = try LoaderConnection(to: path, on: loop) { [unowned self] answer in
@@ -85,27 +91,40 @@ package final class IntrospectionSource {
   private func take(_ answer: LoaderAnswer) {
     switch answer {
     case .refused(let reason):
-      // What is there is as good as before, only without the new driver's layout.
+      // The program that is there stays in use, without the new driver's layout.
       if program == nil { isOff(reason) }
+      askAgainIfNeeded()
     case .program(let new):
-      switch makePlainBuffer().map({ Self.isTruth(new, of: $0) }) {
-      case .failed(let errno): isOff("the program can't be run: \(errno)")
-      case .lied(let seen): distrust("a buffer of no device", seen)
-      case .told: start(new, isProven: true)
-      case nil: start(new, isProven: isProven)
+      isTrying = true
+      requestPlainBuffer { [weak self] plain in
+        guard let self else { return }
+        isTrying = false
+        take(new, triedWith: plain)
+        askAgainIfNeeded()
       }
     }
-    askAgainIfNeeded()
   }
 
-  private func start(_ new: Program, isProven: Bool) {
+  private func take(_ new: Program, triedWith plain: HeldBuffer?) {
+    switch plain.map({ Self.verdict(of: new, on: $0) }) {
+    case .failed(let errno): isOff("the program can't be run: \(errno)")
+    case .wrong(let seen): distrust("a buffer of no device", seen)
+    case .right: start(new, isProven: true)
+    case .unrecognised:
+      start(new, isProven: isProven, "it doesn't recognise a buffer of no device")
+    case nil: start(new, isProven: isProven, "no udmabuf to try it with")
+    }
+  }
+
+  /// `lack`: why it is not proven yet.
+  private func start(_ new: Program, isProven: Bool, _ lack: String = "") {
     let isNews = program?.drivers != new.drivers
     program = new
     self.isProven = isProven
-    // A module that was loaded anew may be another build.
-    believed = []
+    // A module that was loaded again may be another build.
+    (believed, unknown) = ([], [])
     if !isProven {
-      isOff("no udmabuf to try it with; it waits for a buffer on a device")
+      isOff("\(lack); it waits for a buffer on a device")
     } else if isNews {
       sayOn()
     }
@@ -130,48 +149,56 @@ package final class IntrospectionSource {
     isDistrusted = true
     program = nil
     believed = []
-    Log.write(.warning, "introspection is off, since it lies about \(what): \(seen)")
+    Log.write(.warning, "introspection is off, since it is wrong about \(what): \(seen)")
     if wasOn { onChange?() }
   }
 
   // MARK: Known answers
 
   private enum Verdict {
-    case told
-    case lied(Seen)
+    case right
+    case unrecognised
+    case wrong(Seen)
     case failed(Errno)
   }
 
-  private static func isTruth(_ program: Program, of plain: HeldBuffer) -> Verdict {
+  private static func verdict(of program: Program, on plain: HeldBuffer) -> Verdict {
     let seen = program.look(at: plain.fd.rawValue, plain.identity)
     if case .failed(let errno) = seen { return .failed(errno) }
     let truth = Introspection(
       card: .none, render: .none, registered: true, residency: .system, preferred: .system,
-      attached: 0)
-    return seen == .buffer(truth) ? .told : .lied(seen)
+      attached: 0, peers: 0)
+    switch seen {
+    case .buffer(truth): return .right
+    case .unknownExporter: return .unrecognised
+    default: return .wrong(seen)
+    }
   }
 
-  /// Awake or not, these wait for a buffer of ours on them: to be given to `check`.
+  /// One device of each driver that is not checked yet, awake or not: a scratch buffer of it is to
+  /// be given to `check`.
   package var devicesToCheck: [DeviceDescription] {
     guard let program else { return [] }
-    var waiting = program.drivers.subtracting(believed)
+    var waiting = program.drivers.subtracting(believed).subtracting(unknown)
     return devices.filter { waiting.remove($0.driver) != nil }
   }
 
-  /// Believes the driver from now on, or no one. Some answers decide nothing: of a device that has
-  /// just gone, of a buffer that lies in system memory since the dedicated one was full, and of a
-  /// driver that keeps what is asked somewhere else in this kernel.
+  /// Believes the driver from now on, or switches introspection off. Some answers decide nothing:
+  /// of a device that has just gone, of a buffer that lies in system memory because dedicated
+  /// memory was full, and of a driver that keeps this information elsewhere in this kernel.
   package func check(_ known: KnownBuffer) {
     let device = known.device
     guard let program, program.drivers.contains(device.driver), !believed.contains(device.driver)
     else { return }
     let seen = program.look(at: known.buffer.fd.rawValue, known.buffer.identity)
+    if seen == .unknownExporter { return isUnknown(device.driver) }
     guard let told = Self.answer(seen, about: known) else {
-      return distrust("a buffer of our own on \(device.node?.path ?? device.driver)", seen)
+      return distrust("primed's own buffer on \(device.node?.path ?? device.driver)", seen)
     }
-    guard told.registered, told.preferred == known.memory,
-      told.residency == known.memory || told.residency == .unknown
-    else { return }
+    let memories = [told.preferred, told.residency].filter { $0 != .unknown }
+    guard told.registered, !memories.isEmpty, memories.allSatisfy({ $0 == known.memory }) else {
+      return
+    }
     believed.insert(device.driver)
     Log.write(.debug, "introspection is right about \(device.driver)")
     if !isProven {
@@ -181,7 +208,16 @@ package final class IntrospectionSource {
     onChange?()
   }
 
-  /// nil: a lie. An answer that is none decides nothing, and is given as of a device that has gone.
+  /// The program does not recognise buffers of this driver, so there is no evidence of them.
+  /// Answers about other drivers' buffers are still believed.
+  private func isUnknown(_ driver: String) {
+    guard unknown.insert(driver).inserted else { return }
+    Log.write(
+      .warning, "introspection doesn't recognise buffers of \(driver) and tells nothing of them")
+  }
+
+  /// nil: the answer is wrong. An answer that decides nothing is returned as one about a device
+  /// that has gone.
   private static func answer(_ seen: Seen, about known: KnownBuffer) -> Introspection? {
     let nothing = Introspection(
       card: .none, render: .none, registered: false, residency: .unknown, preferred: .unknown)
@@ -194,14 +230,15 @@ package final class IntrospectionSource {
         && told.render == known.device.render?.number ?? .none
       let isItsPurpose = told.preferred == known.memory || told.preferred == .unknown
       return isTheDevice && isItsPurpose ? told : nil
-    case .unknownExporter, .otherFile, .inconsistent: return nil
+    case .otherFile, .inconsistent: return nil
+    case .unknownExporter: return nothing
     }
   }
 
   // MARK: Devices
 
-  /// All that are there now. A driver that came since the loader was asked may have a layout by
-  /// now, and one that went and came again is perhaps another build.
+  /// All devices that are there now. The loader may have a layout of a driver that appeared since
+  /// it was asked; a driver that was unloaded and loaded again may be another build.
   package func devicesChanged(_ now: [DeviceDescription]) {
     devices = now
     driverNames.removeAll(keepingCapacity: true)
@@ -215,7 +252,7 @@ package final class IntrospectionSource {
   }
 
   private func askAgainIfNeeded() {
-    guard !isWaiting, connection == nil, !isDistrusted,
+    guard !isWaiting, connection == nil, !isTrying, !isDistrusted,
       devices.contains(where: { !asked.contains($0.driver) })
     else { return }
     isWaiting = true
@@ -225,7 +262,7 @@ package final class IntrospectionSource {
     }
   }
 
-  /// Whether the memory that is told of buffers of this driver is to be believed.
+  /// Whether introspection is believed about the memory of this driver's buffers.
   package func believes(_ driver: String) -> Bool { isOn && believed.contains(driver) }
 
   // MARK: Looking

@@ -1,13 +1,16 @@
-// Asks primed-introspect for the program. systemd starts it when we connect; it answers with one
-// message when it is done and ends. The loop never waits for it.
+// Asks primed-introspect for the program. systemd starts it at the connection; it sends one message
+// when it is done, and exits. The loop does not block on it.
 
 internal import CBPF
 package import Linux
 
-/// What became of it.
+/// Where primed-introspect.socket listens.
+package let introspectSocket = "/run/primed/introspect"
+
+/// The loader's answer.
 package enum LoaderAnswer {
   case program(Program)
-  /// There is none, and why.
+  /// There is no program, for this reason.
   case refused(String)
 }
 
@@ -16,14 +19,14 @@ package final class LoaderConnection {
   private var source: EventSource?
 
   /// - Parameters:
-  ///   - then: called once, on the loop's thread, unless the connection goes before.
+  /// - then: called once, on the loop's thread, unless the connection is released before.
   package init(
     to path: String, on loop: EventLoop, then: @escaping (LoaderAnswer) -> Void
   ) throws(Errno) {
     socket = OwnedFD(try Errno.check(primed_connect(path)))
     source = try loop.onReadable(socket.rawValue) { [unowned self] in
       source = nil
-      // `self` may be gone when it returns.
+      // `self` may be released during the call.
       then(receive())
     }
   }
@@ -39,7 +42,7 @@ package final class LoaderConnection {
 }
 
 extension LoaderAnswer {
-  /// "ready DRIVER..." with the program's descriptor, or "failed REASON".
+  /// Parses "ready DRIVER..." with the program's descriptor, or "failed REASON".
   init(_ message: String, _ fd: consuming OwnedFD?) {
     let words = message.split(separator: " ")
     if words.first == "ready", let fd {

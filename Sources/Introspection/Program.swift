@@ -1,20 +1,20 @@
-// The BPF program as the daemon has it: a descriptor that it can run, and nothing else.
+// The BPF program in the daemon: a descriptor that it can run, and nothing more.
 
 internal import CBPF
 package import Linux
 package import Placement
 
-/// One answer of the program.
+/// An answer of the program.
 package enum Seen: Sendable, Equatable {
-  /// Of a device, or (both nodes `.none`) of none.
+  /// The buffer of a device, or of none (both nodes `.none`).
   case buffer(Introspection)
-  /// A DMA-BUF, but the program knows nothing of its exporter.
+  /// A DMA-BUF of an exporter that the program does not know.
   case unknownExporter
-  /// Not a DMA-BUF, or not the one that was asked about any more.
+  /// Not a DMA-BUF, or no longer the one that was asked about.
   case otherFile
-  /// It was changing, each time that it was looked at.
+  /// It was changing at each attempt.
   case busy
-  /// What was read contradicts itself.
+  /// The values that were read contradict each other.
   case inconsistent
   /// The program can't be run.
   case failed(Errno)
@@ -22,7 +22,7 @@ package enum Seen: Sendable, Equatable {
 
 package final class Program: Sendable {
   private let fd: OwnedFD
-  /// Drivers of whose buffers it tells more than the exporter.
+  /// Drivers of whose buffers it also tells the memory.
   package let drivers: Set<String>
 
   package init(_ fd: consuming OwnedFD, drivers: Set<String>) {
@@ -30,11 +30,11 @@ package final class Program: Sendable {
     self.drivers = drivers
   }
 
-  /// A look is over in microseconds: one that met a change is made again at once.
+  /// One run takes microseconds: if it met a change, it is repeated at once.
   private static let tries = 4
 
-  /// Looks at the DMA-BUF that `buffer`, which is borrowed, is open on and that has this identity.
-  /// Asks no driver and blocks on nothing: for the loop's own thread.
+  /// Reads the DMA-BUF that has this identity and that `buffer`, which is borrowed, is open on.
+  /// Calls no driver and never blocks, so the loop's thread may call it.
   package func look(at buffer: Int32, _ identity: BufferIdentity) -> Seen {
     for _ in 0..<Self.tries {
       var look = dmabuf_look()
@@ -55,17 +55,20 @@ package final class Program: Sendable {
 
 extension Seen {
   fileprivate init(_ look: dmabuf_look) {
-    let unknown = look.attached == UInt8(DMABUF_ATTACHED_UNKNOWN)
+    func known(_ count: UInt8) -> UInt8? {
+      count == UInt8(DMABUF_ATTACHED_UNKNOWN) ? nil : count
+    }
     self = .buffer(
       Introspection(
         card: DeviceNumber(minor: look.card), render: DeviceNumber(minor: look.render),
         registered: look.registered != 0, residency: Memory(look.residency),
-        preferred: Memory(look.preferred), attached: unknown ? nil : look.attached))
+        preferred: Memory(look.preferred), attached: known(look.attached),
+        peers: known(look.peers)))
   }
 }
 
 extension DeviceNumber {
-  /// `minor`: one more than the minor number; 0: no node.
+  /// `minor`: the minor number plus one; 0: no node.
   fileprivate init(minor: UInt32) {
     self = minor == 0 ? .none : DeviceNumber(major: 226, minor: minor - 1)
   }

@@ -1,10 +1,10 @@
-// The daemon's log: to the journal with fields, or to stderr for people.
+// The daemon's log: to the journal with fields, or to stderr as plain lines.
 
 internal import CSystemd
 internal import Glibc
 internal import Synchronization
 
-/// syslog's levels, by systemd's names.
+/// syslog's levels, with systemd's names.
 package enum LogLevel: Int32, CaseIterable, Sendable {
   case emerg, alert, crit, err, warning, notice, info, debug
 
@@ -26,7 +26,7 @@ package enum LogLevel: Int32, CaseIterable, Sendable {
   }
 }
 
-/// Where lines go; systemd's names of log targets.
+/// Where lines go, with systemd's names of log targets.
 package enum LogTarget: String, Sendable { case console, journal }
 
 package enum Log {
@@ -42,7 +42,7 @@ package enum Log {
     set { toJournal.store(newValue == .journal, ordering: .relaxed) }
   }
 
-  /// Whether lines of this level are written at all, for who would go far to make one.
+  /// Whether lines of this level are written, for callers that do some work to make one.
   package static func writes(_ level: LogLevel) -> Bool {
     level.rawValue <= threshold.load(ordering: .relaxed)
   }
@@ -70,7 +70,7 @@ package enum Log {
     _ = sd_journal_sendv(vector, Int32(vector.count))
   }
 
-  /// systemd names the stream that it connected to stderr in JOURNAL_STREAM, as DEVICE:INODE.
+  /// systemd sets JOURNAL_STREAM to the DEVICE:INODE of the stream that it connected to stderr.
   private static func stderrIsJournal() -> Bool {
     guard let stream = getenv("JOURNAL_STREAM") else { return false }
     var status = stat()

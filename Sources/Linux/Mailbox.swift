@@ -1,5 +1,5 @@
-// From worker threads back to the loop: values, not closures, so that nothing that the loop owns is
-// ever touched by another thread.
+// Messages from worker threads to the loop. They are values, not closures, so that no other thread
+// touches what the loop owns.
 
 internal import CShims
 internal import Glibc
@@ -14,14 +14,14 @@ package final class Mailbox<Message: Sendable>: Sendable {
     wake = OwnedFD(try Errno.check(primed_eventfd(false)))
   }
 
-  /// Any thread.
+  /// May be called on any thread.
   package func post(_ message: Message) {
     messages.withLock { $0.append(message) }
     var one: UInt64 = 1
     _ = Glibc.write(wake.rawValue, &one, 8)
   }
 
-  /// Loop's thread. `receive` is called for each message until the returned source goes.
+  /// On the loop's thread. Calls `receive` for each message until the returned source is released.
   package func deliver(
     on loop: EventLoop, to receive: @escaping (Message) -> Void
   ) throws(Errno) -> EventSource {

@@ -2,7 +2,7 @@
 
 internal import Glibc
 
-/// Closes its descriptor when it goes. Whoever receives one owns it.
+/// Closes its descriptor when it is destroyed.
 package struct OwnedFD: ~Copyable, Sendable {
   package let rawValue: Int32
 
@@ -16,7 +16,7 @@ package struct OwnedFD: ~Copyable, Sendable {
     OwnedFD(try Errno.check(fcntl(fd, F_DUPFD_CLOEXEC, 0)))
   }
 
-  /// Gives the descriptor up to the caller, who must close it.
+  /// Gives the descriptor to the caller, who must close it.
   package consuming func take() -> Int32 {
     let fd = rawValue
     discard self

@@ -2,8 +2,8 @@
 
 internal import Glibc
 
-/// The first 16 KiB of a file, "" if it can't be read. For sysfs and /proc only: never a path that a
-/// client named.
+/// The first 16 KiB of a file; "" if it can't be read. For sysfs and /proc only: never for a path
+/// that a client named.
 package func readText(_ path: String) -> String {
   let fd = open(path, O_RDONLY | O_CLOEXEC)
   guard fd >= 0 else { return "" }
@@ -19,10 +19,10 @@ package func readText(_ path: String) -> String {
   }
 }
 
-/// Bytes of a settings file that are read.
+/// At most so many bytes of a settings file are read.
 package let fileLimit = 65_536
 
-/// A settings file's text, and whether that is all of it. Bytes that are no UTF-8 are replaced.
+/// A settings file's text, and whether it is the whole file. Invalid UTF-8 is replaced.
 package func readFile(_ path: String) throws(Errno) -> (text: String, isWhole: Bool) {
   let file = OwnedFD(try Errno.check(open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)))
   var bytes: [UInt8] = []
@@ -35,14 +35,14 @@ package func readFile(_ path: String) throws(Errno) -> (text: String, isWhole: B
   return (String(decoding: bytes.prefix(fileLimit), as: UTF8.self), bytes.count <= fileLimit)
 }
 
-/// A kernel file without its last newline.
+/// A sysfs attribute without its last newline.
 package func readAttribute(_ path: String) -> String {
   var text = readText(path)
   if text.last == "\n" { text.removeLast() }
   return text
 }
 
-/// What a directory of sysfs or /proc holds, in no order; empty if it can't be read.
+/// The entries of a directory of sysfs or /proc, in no order; empty if it can't be read.
 package func namesIn(_ directory: String) -> [String] {
   guard let stream = opendir(directory) else { return [] }
   defer { closedir(stream) }

@@ -1,4 +1,4 @@
-// The running kernel's name for itself.
+// The running kernel's release.
 
 internal import Glibc
 

@@ -1,11 +1,11 @@
-// A thread that does jobs which may block, one after the other.
+// A thread that runs jobs which may block, one after the other.
 
 internal import CShims
 internal import Glibc
 internal import Synchronization
 
-/// Ends when it is told to and its queue is empty. A job that never returns keeps its thread; that
-/// is the caller's to see by a deadline, and to give no more jobs to.
+/// Ends when `end` was called and its queue is empty. A job that never returns keeps its thread:
+/// the caller must watch a deadline and submit no more jobs.
 package final class Worker: Sendable {
   private struct Queue {
     var jobs: [@Sendable () -> Void] = []
@@ -15,7 +15,7 @@ package final class Worker: Sendable {
   private let available: OwnedFD
   private let name: String
 
-  /// Starts the thread. Signals stay with the loop's thread.
+  /// Starts the thread, with all signals blocked: the loop's thread handles them.
   package init(name: String) throws(Errno) {
     self.name = String(name.prefix(15))
     available = OwnedFD(try Errno.check(primed_eventfd(true)))
@@ -43,7 +43,7 @@ package final class Worker: Sendable {
     signal()
   }
 
-  /// The thread ends once the jobs submitted before are done.
+  /// The thread ends after the jobs that were submitted before.
   package func end() {
     queue.withLock { $0.ending = true }
     signal()

@@ -1,9 +1,10 @@
-// A place in a JSON text, read as what the format wants there. Whatever is not so is an error that
-// names the place by its path: `$.devices[1].power: "sleepy" is none of active, suspended`.
+// A place in a JSON text, read as the type that the format expects. Errors name the place by its
+// path: `$.devices[1].power: "sleepy" is none of active, suspended`.
 
+package import JSON
 internal import Placement
 
-/// Why a text is no scenario.
+/// Why a text is not a scenario.
 package enum ScenarioError: Error, Equatable, CustomStringConvertible {
   case syntax(JSONError)
   case content(path: String, problem: String)
@@ -68,7 +69,7 @@ struct JSONCursor {
     return entry.value
   }
 
-  /// A name that a file gives to a device or a buffer.
+  /// The id of a device or a buffer.
   func identifier() throws(ScenarioError) -> String {
     let text = try string()
     let allowed = text.utf8.allSatisfy { c in
@@ -124,12 +125,30 @@ struct JSONCursor {
   }
 }
 
-/// The members of an object whose keys are all known.
+extension JSONCursor {
+  /// nil: null.
+  func orNull() -> JSONCursor? { value == .null ? nil : self }
+
+  /// Linux allows pids up to 2^22.
+  func pid() throws(ScenarioError) -> UInt32 { UInt32(try whole(1...(1 << 22))) }
+}
+
+extension Scenario {
+  /// A buffer can only be in dedicated memory if its exporter has some.
+  func checkDedicated(of exporter: Int?, at cursor: JSONCursor) throws(ScenarioError) {
+    guard let exporter else { throw cursor.wrong("a buffer of no device is in system memory") }
+    guard devices[exporter].dedicated > 0 else {
+      throw cursor.wrong("\"\(devices[exporter].id)\" has no dedicated memory")
+    }
+  }
+}
+
+/// The members of an object; its keys were checked.
 struct JSONMembers {
   var cursor: JSONCursor
   var members: [(key: String, value: JSON)]
 
-  /// nil when absent. `null` counts as present.
+  /// nil: absent. `null` counts as present.
   subscript(key: String) -> JSONCursor? {
     members.first { $0.key == key }.map {
       JSONCursor(value: $0.value, path: "\(cursor.path).\(key)")

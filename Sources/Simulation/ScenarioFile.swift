@@ -1,9 +1,11 @@
-// A scenario's file, read without Foundation.
+// Reads a scenario's file without Foundation.
 
 internal import Glibc
+internal import JSON
 internal import Linux
 
-/// nil: can't be opened or read. Not more than the JSON reader would take, and a byte, so that it says so.
+/// nil: it can't be opened or read. Reads one byte more than the JSON parser accepts, so that the
+/// parser reports a file that is too long.
 func readScenarioFile(_ path: String) -> [UInt8]? {
   guard let fd = try? OwnedFD(Errno.check(open(path, O_RDONLY | O_CLOEXEC))) else { return nil }
   var text: [UInt8] = []

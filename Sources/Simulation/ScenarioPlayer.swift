@@ -1,28 +1,15 @@
 // Plays a scenario's steps in-process: the real engine on the simulated machine, on a clock that
-// only moves when a step says so, or when an answer is still waited for.
+// moves only when a step says so or while an answer is awaited.
 
 internal import Engine
-internal import Kernel
 internal import Linux
 package import Placement
+internal import Ports
 
-/// One expectation that did not hold, and what came instead.
-package struct ScenarioFailure: Sendable, Equatable, CustomStringConvertible {
-  /// As `$.steps[2].expect.device`.
-  package var path: String
-  package var expected: String
-  package var got: String
-  /// The engine's own, where it gave an answer.
-  package var reason = ""
-
-  package var description: String {
-    "\(path): expected \(expected), got \(got)" + (reason.isEmpty ? "" : " (\(reason))")
-  }
-}
-
-/// What a `place` came to.
+/// The result of a `place`.
 package struct ScenarioAnswer {
   package var step: Int
+  package var question: Question
   /// Index; nil: no device.
   package var device: Int?
   package var answer: Answer
@@ -30,56 +17,94 @@ package struct ScenarioAnswer {
 }
 
 package final class ScenarioPlayer {
-  private let scenario: Scenario
+  package let scenario: Scenario
+  package let kernel: SimulatedKernel
   private let clock = VirtualClock()
-  private let kernel: SimulatedKernel
-  private let prober: SimulatedProber
-  private let engine: QueryEngine
-  private var failures: [ScenarioFailure] = []
-  /// For those who watch.
+  private var prober: SimulatedProber
+  private var engine: QueryEngine
+  private var checks: ExpectationChecks
+  private var defaults = Hints()
+  private var subscriptions = Subscriptions()
+  /// Buffers for which PlacementChanged was sent during this step.
+  private var changed: [BufferIdentity] = []
+  /// Devices that are released now.
+  package private(set) var released: Set<Int> = []
+  /// Consecutive questions are all asked before the first is answered, as by PlaceMany.
+  package var asksTogether = false
+  /// For observers.
   package var onAnswer: ((ScenarioAnswer) -> Void)?
+  package var onAdvice: ((Int, [AdviceUser], Advice) -> Void)?
 
   package init(_ scenario: Scenario) {
     self.scenario = scenario
-    kernel = SimulatedKernel(scenario)
-    prober = SimulatedProber(kernel, time: clock)
-    var settings = EngineSettings()
-    settings.kernel = simulatedKernelVersion
-    engine = QueryEngine(
-      devices: kernel, reader: kernel, prober: prober, time: clock, settings: settings)
+    kernel = SimulatedKernel(scenario, time: clock)
+    checks = ExpectationChecks(scenario)
+    (prober, engine) = Self.primed(on: kernel, clock)
   }
 
-  /// Empty: all that the scenario expects holds.
+  /// primed after a start, when it knows nothing yet.
+  private static func primed(
+    on kernel: SimulatedKernel, _ clock: VirtualClock
+  ) -> (SimulatedProber, QueryEngine) {
+    let prober = SimulatedProber(kernel, time: clock)
+    var settings = EngineSettings()
+    settings.kernel = kernel.scenario.kernel.version
+    return (
+      prober,
+      QueryEngine(devices: kernel, reader: kernel, prober: prober, time: clock, settings: settings)
+    )
+  }
+
+  /// Returns the expectations that failed.
   package static func play(_ scenario: Scenario) -> [ScenarioFailure] {
     ScenarioPlayer(scenario).play()
   }
 
-  /// Once a player.
+  /// May be called once.
   package func play() -> [ScenarioFailure] {
-    do { try engine.start() } catch { fail("$", "a start", got: "\(error)") }
+    start("$")
     for (index, step) in scenario.steps.enumerated() {
       let path = "$.steps[\(index)]"
+      changed = []
+      if asksTogether { askWhatFollows(index) }
       act(step, index, path)
       prober.runPending()
-      checkTotals(step.expect, path)
+      checks.totals(kernel.harm, held: kernel.held, step.expect, path)
+      checks.changed(changed.compactMap(kernel.buffer(of:)), step.expect, path)
     }
-    return failures
+    return checks.failures
+  }
+
+  private func start(_ path: String) {
+    engine.onLooked = { [unowned self] in self.looked(at: $0) }
+    do throws(Errno) { try engine.start() } catch {
+      checks.fail(path, "a start", got: "\(error)")
+    }
   }
 
   private func act(_ step: Step, _ index: Int, _ path: String) {
     switch step.action {
     case .place(let question): place(question, expecting: step.expect, index, path)
+    case .advise(let users, let hints): advise(users, hints, expecting: step.expect, index, path)
+    case .defaults(let hints): defaults = hints
     case .migrate(let buffer, let memory): kernel.migrate(buffer, to: memory)
     case .advance(let duration): advance(by: duration)
-    case .unplug(let device): kernel.unplug(device)
-    case .plug(let device): kernel.plug(device)
-    case .suspend(let device): kernel.suspend(device)
-    case .resume(let device): kernel.resume(device)
+    case .device(let event, let device): kernel.play(event, on: device)
     case .release(let device): release(device, expecting: step.expect, path)
-    case .unrelease(let device): engine.unrelease(kernel.devices[device].description.stableID)
-    case .hang(let device): kernel.hang(device)
+    case .unrelease(let device):
+      released.remove(device)
+      engine.unrelease(kernel.devices[device].description.stableID)
+    case .restart: restart(path)
     case .look: break
     }
+  }
+
+  private func restart(_ path: String) {
+    subscriptions = Subscriptions()
+    defaults = Hints()
+    released = []
+    (prober, engine) = Self.primed(on: kernel, clock)
+    start(path)
   }
 
   // MARK: place
@@ -92,26 +117,45 @@ package final class ScenarioPlayer {
     do throws(Errno) {
       (query, held) = try buffers(of: question)
     } catch {
-      return fail(path, "buffers", got: "\(error)")
+      return checks.fail(path, "buffers", got: "\(error)")
     }
-    switch ask(query, holding: held) {
+    switch early.removeValue(forKey: index) ?? ask(query, holding: held) {
     case .success(let answer):
       let explanation = engine.explain(query, answer)
       let device = scenario.devices.firstIndex { $0.number == answer.device }
-      onAnswer?(
-        ScenarioAnswer(step: index, device: device, answer: answer, explanation: explanation))
-      check(answer, from: device, explanation, expect, path)
-      checkUse(of: query.planes, on: device, answer, explanation, path)
-      if answer.cached && engine.wantsRefresh(query) {
-        engine.answer(query, holding: held) { _ in }
+      checks.answer(answer, from: device, explanation, expect, path)
+      let hangs = (0..<query.planes.count).contains { plane in
+        device.map { kernel.useHangs(query.planes[plane], on: $0) } ?? false
       }
+      checks.use(on: device, hangs: hangs, answer, explanation, path)
+      onAnswer?(
+        ScenarioAnswer(
+          step: index, question: question, device: device, answer: answer,
+          explanation: explanation))
+      follow(query, held, answer)
     case .failure(let error):
-      if expect.error != error.word { fail(path, expect.error ?? "an answer", got: error.word) }
-    case nil: fail(path, expect.error ?? "an answer", got: "none")
+      if expect.error != error.word {
+        checks.fail(path, expect.error ?? "an answer", got: error.word)
+      }
+    case nil: checks.fail(path, expect.error ?? "an answer", got: "none")
     }
   }
 
-  /// The planes' fds, each dma-buf once, as the bus room would have taken them over.
+  /// As in the daemon: an asker whose answer may change is told of the change.
+  private func follow(_ query: Query, _ held: [HeldBuffer], _ answer: Answer) {
+    _ = subscriptions.told(0, query, answer) { true }
+    guard answer.stale, !engine.isLookedAt(query) else { return }
+    var again = query
+    again.hints.fresh = true
+    engine.answer(again, holding: held) { _ in }
+  }
+
+  private func looked(at buffer: BufferIdentity) {
+    let news = subscriptions.looked(at: buffer) { engine.reconsider($0) }
+    changed += news.changes.map(\.answer.buffer)
+  }
+
+  /// The planes' fds, each DMA-BUF once, as the bus room would pass them.
   private func buffers(of question: Question) throws(Errno) -> (Query, [HeldBuffer]) {
     var planes = Planes()
     var held: [HeldBuffer] = []
@@ -127,16 +171,55 @@ package final class ScenarioPlayer {
         held.append(buffer)
       }
     }
-    return (Query(planes: planes, hints: question.hints), held)
+    return (Query(planes: planes, hints: question.hints.filled(from: defaults)), held)
   }
 
-  /// nil: no answer came however long it was waited for.
+  /// nil: no answer came.
   private func ask(_ query: Query, holding held: [HeldBuffer]) -> Result<Answer, EngineError>? {
     if let answer = engine.answerNow(query) { return .success(answer) }
     var result: Result<Answer, EngineError>?
     engine.answer(query, holding: held) { result = $0 }
     wait { result != nil }
     return result
+  }
+
+  /// Answers to the questions of later steps.
+  private var early: [Int: Result<Answer, EngineError>] = [:]
+
+  /// Asks the questions of this step and the following ones, up to the next step of another kind.
+  private func askWhatFollows(_ index: Int) {
+    guard early[index] == nil else { return }
+    var waiting = 0
+    for (step, action) in scenario.steps[index...].map(\.action).enumerated() {
+      guard case .place(let question) = action, let (query, held) = try? buffers(of: question)
+      else { break }
+      if let answer = engine.answerNow(query) {
+        early[index + step] = .success(answer)
+        continue
+      }
+      waiting += 1
+      engine.answer(query, holding: held) { [unowned self] result in
+        self.early[index + step] = result
+        waiting -= 1
+      }
+    }
+    wait { waiting == 0 }
+  }
+
+  // MARK: advise
+
+  private func advise(
+    _ users: [AdviceUser], _ hints: Hints, expecting expect: Expectations, _ index: Int,
+    _ path: String
+  ) {
+    for user in users where engine.device(user.device) == nil {
+      let got = EngineError.unknownDevice.word
+      if expect.error != got { checks.fail(path, expect.error ?? "advice", got: got) }
+      return
+    }
+    let advice = engine.advise(users, hints)
+    onAdvice?(index, users, advice)
+    checks.advice(advice, expect, path)
   }
 
   // MARK: time
@@ -163,63 +246,16 @@ package final class ScenarioPlayer {
     do throws(EngineError) {
       try engine.release(scenario.devices[device].number) { closed = $0 }
     } catch {
-      if expect.error != error.word { fail(path, expect.error ?? "a release", got: error.word) }
+      if expect.error != error.word {
+        checks.fail(path, expect.error ?? "a release", got: error.word)
+      }
       return
     }
     wait { closed != nil }
+    if closed == true { released.insert(device) }
     let outcome = closed.map { $0 ? "a release" : "Failed" } ?? "nothing"
     let expected = expect.error ?? "a release"
-    if outcome != expected { fail(path, expected, got: outcome) }
-  }
-
-  // MARK: what is expected
-
-  private func check(
-    _ answer: Answer, from device: Int?, _ explanation: Explanation, _ expect: Expectations,
-    _ path: String
-  ) {
-    func compare<T: Equatable>(_ key: String, _ expected: T?, _ got: T, _ word: (T) -> String) {
-      guard let expected, expected != got else { return }
-      fail("\(path).expect.\(key)", word(expected), got: word(got), explanation.reason)
-    }
-    if let error = expect.error { fail(path, error, got: "an answer", explanation.reason) }
-    compare("device", expect.device, device) {
-      $0.map { self.scenario.devices[$0].id } ?? "no device"
-    }
-    compare("access", expect.access, answer.access, \.word)
-    compare("rule", expect.rule, explanation.rule, \.self)
-    compare("cached", expect.cached, answer.cached) { "\($0)" }
-    if let floor = expect.confidence, answer.confidence < floor {
-      fail(
-        "\(path).expect.confidence", "at least \(floor.word)", got: answer.confidence.word,
-        explanation.reason)
-    }
-  }
-
-  /// No answer may send a compositor to a device that hangs at use, whatever is expected.
-  private func checkUse(
-    of planes: Planes, on device: Int?, _ answer: Answer, _ explanation: Explanation, _ path: String
-  ) {
-    guard let device, answer.access != .unreachable else { return }
-    for plane in 0..<planes.count where kernel.useHangs(planes[plane], on: device) {
-      let id = scenario.devices[device].id
-      fail(path, "a device that can use it", got: "\(id), which hangs", explanation.reason)
-    }
-  }
-
-  private func checkTotals(_ expect: Expectations, _ path: String) {
-    let totals = [
-      ("moves", expect.moves, kernel.harm.moves), ("wakes", expect.wakes, kernel.harm.wakes),
-      ("masters", expect.masters, kernel.harm.masters), ("held", expect.held, kernel.held),
-    ]
-    for (key, expected, got) in totals {
-      guard let expected, expected != got else { continue }
-      fail("\(path).expect.\(key)", "\(expected)", got: "\(got)")
-    }
-  }
-
-  private func fail(_ path: String, _ expected: String, got: String, _ reason: String = "") {
-    failures.append(ScenarioFailure(path: path, expected: expected, got: got, reason: reason))
+    if outcome != expected { checks.fail(path, expected, got: outcome) }
   }
 }
 

@@ -1,11 +1,11 @@
-// Fds that stand for a scenario's dma-bufs: memfds whose name says which. Any process can make one,
-// so that a simulated daemon can be asked by real clients.
+// Fds that stand for a scenario's DMA-BUFs: memfds, identified by name. Any process can make one,
+// so that real clients can ask a simulated daemon.
 
 internal import CShims
 internal import Glibc
-package import Kernel
 package import Linux
 package import Placement
+package import Ports
 
 /// An fd for plane `plane` of buffer `id`: a memfd named `primed:b0`, or `primed:b0.1` for plane 1.
 package func makeBuffer(_ id: String, plane: Int = 0) throws(Errno) -> OwnedFD {
@@ -13,7 +13,7 @@ package func makeBuffer(_ id: String, plane: Int = 0) throws(Errno) -> OwnedFD {
   return OwnedFD(try Errno.check(primed_memfd(name, simulatedBufferSize, false)))
 }
 
-/// Bytes; that of every buffer.
+/// Bytes of every buffer.
 private let simulatedBufferSize: UInt64 = 4096
 
 extension SimulatedKernel: BufferReader {
@@ -21,17 +21,15 @@ extension SimulatedKernel: BufferReader {
 
   package func label(of fd: Int32) -> BufferLabel {
     guard let dmabuf = dmabuf(of: fd) else { return BufferLabel(exporter: .unknown, size: 0) }
-    let name: ExporterName =
-      switch dmabuf.exporter {
-      case .device(let index): DriverFacts.exporterName(scenario.devices[index].driver)
-      case .nobody: .named("udmabuf")
-      case .sacrifice: .drm
-      }
-    return BufferLabel(exporter: name, size: simulatedBufferSize)
+    return BufferLabel(exporter: dmabuf.name, size: simulatedBufferSize)
   }
 
   package func introspect(_ fd: Int32) -> Introspection? {
     guard scenario.kernel.introspection, let dmabuf = dmabuf(of: fd) else { return nil }
+    // Introspection identifies a device by its DRM nodes, and an accelerator has none.
+    if case .device(let index) = dmabuf.exporter, devices[index].description.node == nil {
+      return nil
+    }
     var seen = Introspection(
       card: .none, render: .none, registered: isRegistered(dmabuf), residency: dmabuf.residency,
       preferred: dmabuf.home, attached: 0)  // Nobody's import outlasts its own probe.
@@ -42,15 +40,20 @@ extension SimulatedKernel: BufferReader {
     return seen
   }
 
-  /// nil: an fd of anything else, or of a buffer that the scenario does not have.
+  package func newestIdentity() -> BufferIdentity? { BufferIdentity(inode: takeInode(for: nil)) }
+
+  /// nil: an fd of another file, or of a buffer that the scenario does not have.
   private func dmabuf(of fd: Int32) -> SimulatedDMABuf? {
-    // By inode once the name was read, so that a question costs what it costs with real dma-bufs.
+    // By inode after the name was read once, so that a question costs little more than with real
+    // DMA-BUFs.
     var (device, inode): (dev_t, ino_t) = (0, 0)
     guard primed_identity(fd, &device, &inode) == 0 else { return nil }
-    if let known = named[inode], known.device == device { return known.dmabuf }
+    let place = Int(truncatingIfNeeded: inode) & (Self.namedLimit - 1)
+    if let known = named[place], known.inode == inode, known.device == device {
+      return known.dmabuf
+    }
     guard let found = dmabuf(named: fd) else { return nil }
-    if named.count == 4096 { named.removeAll() }
-    named[inode] = (device, found)
+    named[place] = (device, inode, found)
     return found
   }
 
@@ -64,7 +67,7 @@ extension SimulatedKernel: BufferReader {
   }
 }
 
-/// What follows `/memfd:`. Asks no file system: an fd on FUSE can't stall it.
+/// The part after `/memfd:`. Calls no file system: an fd on FUSE can't block it.
 private func memfdName(_ fd: Int32) -> String? {
   let target = withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 512) { buffer -> String? in
     let length = buffer.withMemoryRebound(to: CChar.self) {

@@ -1,35 +1,73 @@
-// The things of a simulated machine: a device, an open file on it, a dma-buf; and the little that
-// drivers differ in.
+// A device, an open file on it, and a DMA-BUF of a simulated machine.
 
-internal import Glibc
 package import Placement
 
 struct SimulatedDevice {
-  let description: DeviceDescription
-  private(set) var plugged = true
-  /// Counts how often it was plugged in: an old dma-buf or file belongs to an old one.
+  var description: DeviceDescription
+  let facts: DriverFacts
+  private(set) var plugged: Bool
+  /// How often it was plugged in. A DMA-BUF or file of an earlier instance belongs to a device that
+  /// has gone.
   private(set) var instance = 0
-  var suspended: Bool
+  private(set) var suspended: Bool
   var hung = false
   var hasMaster = false
+  /// The last inode given to a buffer that was allocated before the device suspended or was
+  /// unplugged.
+  var earlierInode: UInt64 = 0
+  private var awake = AwakeTime()
 
-  init(_ scenario: Scenario, _ index: Int) {
-    let model = scenario.devices[index]
-    description = DeviceDescription(scenario, index)
-    suspended = model.power == .suspended
+  /// Milliseconds in which it was not suspended (power/runtime_active_time).
+  private struct AwakeTime {
+    var total: Milliseconds = 0
+    var since: Milliseconds?
+    mutating func begin(_ now: Milliseconds) { since = since ?? now }
+    /// A resume takes at least a millisecond, even if the scenario's clock has not moved.
+    mutating func end(_ now: Milliseconds) {
+      total += since.map { max(now - $0, 1) } ?? 0
+      since = nil
+    }
+    func read(_ now: Milliseconds) -> Milliseconds { total + (since.map { now - $0 } ?? 0) }
   }
 
-  mutating func unplug() {
+  init(_ scenario: Scenario, _ index: Int, at now: Milliseconds) {
+    let model = scenario.devices[index]
+    description = DeviceDescription(scenario, index)
+    facts = DriverFacts.of(model.driver)
+    plugged = model.present
+    suspended = model.present && model.power == .suspended
+    if plugged && !suspended { awake.begin(now) }
+  }
+
+  mutating func unplug(at now: Milliseconds) {
     plugged = false
     suspended = false
     hung = false
     hasMaster = false
+    awake.end(now)
   }
 
-  mutating func plug() {
+  mutating func plug(at now: Milliseconds) {
     plugged = true
     instance += 1
+    awake = AwakeTime()
+    awake.begin(now)
   }
+
+  mutating func suspend(at now: Milliseconds) {
+    suspended = true
+    awake.end(now)
+  }
+
+  mutating func resume(at now: Milliseconds) {
+    suspended = false
+    awake.begin(now)
+  }
+
+  func awakeTime(at now: Milliseconds) -> Milliseconds { awake.read(now) }
+
+  /// Whether it can allocate now. Otherwise its buffers were allocated before.
+  var isUp: Bool { plugged && !suspended }
 
   var currentDescription: DeviceDescription {
     var now = description
@@ -53,7 +91,9 @@ extension DeviceDescription {
     self.model = model.id
     bus = "simulated"
     bootVGA = model.bootVGA
+    bootDisplay = model.bootDisplay
     dedicatedMemory = model.dedicated
+    integrated = model.integrated
     role = model.role
     connectors = model.connectors
     connected = model.connectors
@@ -64,10 +104,10 @@ extension DeviceDescription {
     pairedWith = otherHalf.map { Self.stableID(scenario.devices[$0]) }
   }
 
-  /// Intel's integrated GPU has the same place in every machine, and is told by it.
+  /// An integrated Intel GPU has the same PCI address in every machine and is recognised by it.
   private static func sysfsPath(_ scenario: Scenario, _ index: Int) -> String {
     let integrated = scenario.devices.firstIndex {
-      ($0.driver == "i915" || $0.driver == "xe") && $0.dedicated == 0
+      ($0.driver == "i915" || $0.driver == "xe") && $0.integrated && $0.dedicated == 0
     }
     if index == integrated { return "/sys/devices/pci0000:00/0000:00:02.0" }
     return "/sys/devices/simulated/\(scenario.devices[index].id)"
@@ -81,7 +121,7 @@ package final class SimulatedFile {
   let device: Int
   let instance: Int
   package internal(set) var isMaster: Bool
-  /// As having kept master.
+  /// It was counted as having kept master.
   var counted = false
   var handles: Set<BufferIdentity> = []
 
@@ -97,55 +137,30 @@ package final class SimulatedDMABuf {
     /// udmabuf, dma-heap.
     case nobody
     case device(Int)
-    /// A buffer of primed's own on a device that no other reaches, for asking what the flag does.
-    case sacrifice
+    /// A scratch buffer of primed's on a device that no other device reaches, for finding out what
+    /// NO_MOVE does.
+    case scratch
   }
-  let identity: BufferIdentity
+  package let identity: BufferIdentity
   let exporter: Exporter
-  /// Which of the exporter's plugged lives it was allocated in; nil: not yet.
-  var instance: Int?
+  /// The exporter's instance when it was allocated.
+  let instance: Int
   let home: Memory
+  /// The exporter name in fdinfo.
+  let name: ExporterName
   package internal(set) var residency: Memory
+  /// A client's import keeps it in system memory until it is freed.
+  var pinned = false
 
-  init(identity: BufferIdentity, exporter: Exporter, home: Memory, residency: Memory) {
+  init(
+    identity: BufferIdentity, exporter: Exporter, instance: Int = 0, home: Memory,
+    residency: Memory, name: ExporterName = .drm
+  ) {
     self.identity = identity
     self.exporter = exporter
+    self.instance = instance
     self.home = home
     self.residency = residency
-  }
-}
-
-/// Where drivers differ: the names that they give their exports, and what an import does (Placement/Pairs).
-enum DriverFacts {
-  private static let ownExporterNames: Set = [
-    "i915", "vmwgfx", "virtio_gpu", "omapdrm", "tegra_drm", "armada",
-  ]
-
-  static func exporterName(_ driver: String) -> ExporterName {
-    switch driver {
-    case "tegra": .named("tegra_drm")
-    case "armada-drm": .named("armada")
-    case _ where ownExporterNames.contains(driver): .named(driver)
-    default: .drm
-    }
-  }
-
-  static func keepsRecord(_ driver: String) -> Bool {
-    ["amdgpu", "radeon", "nouveau"].contains(driver)
-  }
-
-  /// Dynamic to dynamic: nothing is mapped, so nothing moved, before the first use.
-  static func mapsAtUse(exporter: String, importer: String) -> Bool {
-    ["amdgpu", "xe"].contains(exporter) && ["amdgpu", "xe"].contains(importer)
-  }
-
-  /// Even a foreign import that then fails has moved the buffer.
-  static func movesAtAttach(_ driver: String) -> Bool {
-    ["i915", "nouveau", "radeon"].contains(driver)
-  }
-
-  /// The exporter saw an attachment before this importer said no.
-  static func refusesAfterAttach(_ driver: String) -> Bool {
-    ["virtio_gpu", "qxl"].contains(driver)
+    self.name = name
   }
 }

@@ -1,19 +1,19 @@
-// The workers of a simulated machine: take the same care as the real ones (no opening of a sleeping
-// device unless allowed, DROP_MASTER first, everything closed before the answer), but make their
-// calls when the loop says so. Nothing is called back from inside `assess`, `probe` or `release`.
+// The prober of a simulated machine. It is as careful as the real workers (opens no sleeping device
+// unless allowed, DROP_MASTER first, everything closed before the result), but makes its calls in
+// `runPending`. Calls nothing back from inside `assess`, `probe` or `release`.
 
 internal import Glibc
-package import Kernel
 internal import Linux
 package import Placement
+package import Ports
 
 package final class SimulatedProber: Prober {
-  /// There is work for `runPending`. Called at every call; may come several times.
+  /// There is work for `runPending`. Called for every job, so possibly several times.
   package var onWork: (() -> Void)?
   private let kernel: SimulatedKernel
   private let time: any TimeSource
   private var calls: [Call] = []
-  /// Calls into hung drivers that their askers no longer wait for.
+  /// Calls in hung drivers whose callers are not waiting any more.
   private var stuck: [Call] = []
 
   package init(_ kernel: SimulatedKernel, time: any TimeSource) {
@@ -47,24 +47,25 @@ package final class SimulatedProber: Prober {
     onWork?()
   }
 
-  /// Makes every call that can be made now and delivers its outcome, and so on with what that brings.
+  /// Makes every call that can be made now and delivers the results, and so on with the calls that
+  /// follow from them.
   package func runPending() {
     letGoOfTheGone()
-    enterHungDrivers()
+    enterDrivers()
     while let index = calls.firstIndex(where: isReady) {
       finish(calls.remove(at: index))
-      enterHungDrivers()
+      enterDrivers()
     }
   }
 
-  /// When `runPending` has something to do again; nil when nothing is under way.
+  /// When `runPending` must be called again; nil: no call is in progress.
   package var nextDue: Milliseconds? {
-    calls.map { isReady($0) ? time.now : $0.deadline }.min()
+    calls.compactMap { isReady($0) ? time.now : takesTime($0) ? $0.over : $0.deadline }.min()
   }
 
   // MARK: inside
 
-  /// One call of primed's, from asking to outcome.
+  /// One call, from the request to the result.
   private final class Call {
     enum Work {
       case assess(wake: Bool, (AbilityOutcome) -> Void)
@@ -78,6 +79,8 @@ package final class SimulatedProber: Prober {
     var cancelled = false
     /// Open while the call hangs in the driver.
     var file: SimulatedFile?
+    /// When its import is over; nil: it has not begun.
+    var over: Milliseconds?
 
     init(_ slot: DeviceSlot, _ device: DeviceDescription?, _ work: Work, deadline: Milliseconds) {
       self.slot = slot
@@ -97,10 +100,21 @@ package final class SimulatedProber: Prober {
 
   private func isReady(_ call: Call) -> Bool {
     if case .release = call.work { return time.now >= call.deadline }
-    return call.cancelled || !hangs(call) || time.now >= call.deadline
+    if call.cancelled { return true }
+    if takesTime(call) { return call.over.map { time.now >= $0 } ?? false }
+    return !hangs(call) || time.now >= call.deadline
   }
 
-  /// Sleepers are left alone before their driver could hang.
+  private func takesTime(_ call: Call) -> Bool { importTime(of: call) > 0 && !hangs(call) }
+
+  private func importTime(of call: Call) -> Milliseconds {
+    guard case .probe(let task, _) = call.work, let index = kernel.index(of: task.device) else {
+      return 0
+    }
+    return kernel.scenario.devices[index].importTime
+  }
+
+  /// A sleeping device is not opened, so its driver can't hang.
   private func hangs(_ call: Call) -> Bool {
     guard let index = call.device.flatMap(kernel.index(of:)), kernel.devices[index].hung else {
       return false
@@ -108,7 +122,21 @@ package final class SimulatedProber: Prober {
     return call.mayWake || !kernel.devices[index].suspended
   }
 
-  /// A hung device's worker makes its first call and does not come back; the others wait behind it.
+  private func enterDrivers() {
+    enterHungDrivers()
+    beginImports()
+  }
+
+  /// One a device: the next begins when it is over.
+  private func beginImports() {
+    var busy = DeviceSet()
+    for call in calls where takesTime(call) && !call.cancelled && !busy.contains(call.slot) {
+      busy.insert(call.slot)
+      call.over = call.over ?? time.now + importTime(of: call)
+    }
+  }
+
+  /// A hung device's worker makes its first call, which does not return; the others wait behind it.
   private func enterHungDrivers() {
     for (position, call) in calls.enumerated()
     where call.file == nil && hangs(call) && !call.cancelled {
@@ -124,7 +152,7 @@ package final class SimulatedProber: Prober {
     return file
   }
 
-  /// The driver of a device that was pulled lets its callers go.
+  /// The driver of a device that was unplugged returns from its calls.
   private func letGoOfTheGone() {
     stuck.removeAll { call in
       guard !hangs(call) else { return false }
@@ -152,12 +180,15 @@ package final class SimulatedProber: Prober {
     }
   }
 
-  /// Opens the device's node for as long as `body` runs; not if that would wake it unasked.
+  /// Opens the device's node while `body` runs, unless that would wake the device without
+  /// permission.
   private func withNode<T>(
     of device: DeviceDescription, wake: Bool, gone: T, asleep: T, _ body: (SimulatedFile) -> T
   ) -> T {
     guard let index = kernel.index(of: device), kernel.devices[index].plugged else { return gone }
-    if kernel.devices[index].suspended && !wake { return asleep }
+    if kernel.devices[index].suspended, !wake, kernel.devices[index].facts.openWakes {
+      return asleep
+    }
     guard let file = try? kernel.open(index) else { return gone }
     defer { kernel.close(file) }
     kernel.dropMaster(file)
@@ -191,19 +222,18 @@ package final class SimulatedProber: Prober {
 
   private func abilities(_ device: DeviceDescription, wake: Bool) -> AbilityOutcome {
     withNode(of: device, wake: wake, gone: AbilityOutcome.gone, asleep: .asleep) { file in
-      let plain = sacrifice(.nobody, in: .system)
+      let plain = scratch(.nobody, in: .system)
       guard accepts(plain, file, flags: 0) else {
         return .known(DeviceAbilities(noMove: .ignored, imports: false))
       }
       let checksFlags = !accepts(plain, file, flags: 1 << 31)
       let heeds =
-        checksFlags || !accepts(sacrifice(.sacrifice, in: .dedicated), file, flags: noMoveFlag)
+        checksFlags || !accepts(scratch(.scratch, in: .dedicated), file, flags: noMoveFlag)
       return .known(DeviceAbilities(noMove: heeds ? .honoured : .ignored, imports: true))
     }
   }
 
-  private func sacrifice(_ exporter: SimulatedDMABuf.Exporter, in memory: Memory) -> SimulatedDMABuf
-  {
+  private func scratch(_ exporter: SimulatedDMABuf.Exporter, in memory: Memory) -> SimulatedDMABuf {
     SimulatedDMABuf(
       identity: BufferIdentity(inode: 1), exporter: exporter, home: memory, residency: memory)
   }

@@ -1,15 +1,16 @@
-// From udev's words to a `DeviceDescription`: what is read where, and why there.
+// Makes a `DeviceDescription` from udev and sysfs.
 
+internal import DRM
 internal import Glibc
-internal import Kernel
 internal import Linux
 internal import Placement
+internal import Ports
 internal import Synchronization
 
-/// Settings that mean nothing, with their devices, as they were told: devices are looked at often.
+/// Invalid settings that were logged, with their devices: devices are described often.
 private let told = Mutex<Set<String>>([])
 
-/// A description under way: first the parent device, then each of its nodes.
+/// A description in the making: first the parent device, then each of its nodes.
 struct DeviceDraft {
   private var draft: DeviceDescription
   private var declaredRole: Role?
@@ -20,14 +21,15 @@ struct DeviceDraft {
       stableID: Self.stableID(parent, sysfsPath), sysfsPath: sysfsPath,
       driver: Self.drmDriver(parent))
     draft.registration = Self.registration(sysfsPath)
-    draft.bus = softwareDrivers.contains(draft.driver) ? "" : Self.bus(parent)
+    draft.bus = draft.row.info.kind == .software ? "" : Self.bus(parent)
     draft.vendor = Self.vendor(parent)
     draft.model = Self.model(parent)
     draft.driverVersion = Self.driverVersion(parent.driver ?? draft.driver)
     draft.bootVGA = parent.attribute("boot_vga") == "1"
-    (draft.dedicatedMemory, draft.dedicatedMemoryIsEstimate) = dedicatedMemory(
-      sysfsPath, driver: draft.driver)
-    draft.power = runtimePower(sysfsPath: sysfsPath)
+    draft.bootDisplay = parent.attribute("boot_display") == "1"
+    draft.integrated = isIntegrated(draft)
+    (draft.dedicatedMemory, draft.dedicatedMemoryIsEstimate) = dedicatedMemory(draft)
+    draft.power = runtimePower(of: draft)
   }
 
   mutating func add(node: UdevDevice) {
@@ -72,7 +74,7 @@ struct DeviceDraft {
     }
   }
 
-  /// Whatever is not understood changes nothing, and is told once.
+  /// An invalid setting changes nothing, and is logged once.
   private func complain(_ setting: String, of node: UdevDevice, _ choices: String) {
     guard told.withLock({ $0.insert("\(setting) \(draft.stableID)").inserted }) else { return }
     Log.write(
@@ -80,8 +82,8 @@ struct DeviceDraft {
       [("DEVICE", draft.stableID)])
   }
 
-  /// nil without a node. What has only an accelerator's node can export buffers that look like a DRM
-  /// device's, but nobody is ever sent there: it is described without a node.
+  /// nil: it has no node. A device with only an accelerator's node can export buffers that look
+  /// like a DRM device's, but no answer names it: it is described without a node.
   var description: DeviceDescription? {
     guard draft.node != nil || accelerates else { return nil }
     var done = draft
@@ -93,8 +95,8 @@ struct DeviceDraft {
     return done
   }
 
-  /// The directory of its nodes is made when a driver registers the device, with an inode number that
-  /// sysfs does not use twice.
+  /// The directory of its nodes is made when a driver registers the device, with an inode number
+  /// that sysfs does not use again.
   private static func registration(_ sysfsPath: String) -> UInt64 {
     var status = stat()
     return stat(sysfsPath + "/drm", &status) == 0 ? UInt64(status.st_ino) : 0
@@ -118,19 +120,17 @@ struct DeviceDraft {
     parent.property("ID_PATH") ?? String(sysfsPath.dropFirst("/sys/devices/".count))
   }
 
-  /// The name that DRM knows the driver by. The parent is bound to a transport's driver instead for
-  /// virtio, and to the module that nvidia-drm sits on.
+  /// The DRM name of the driver. The parent may be bound to a driver of another name: a transport's
+  /// (virtio), the module below (nvidia), or the bus's half of the same driver (vc4-drm).
   private static func drmDriver(_ parent: UdevDevice) -> String {
     switch parent.driver {
-    case "virtio-pci", "virtio-mmio": "virtio_gpu"
-    case "nvidia": "nvidia-drm"
-    // A driver on the faux bus shows the bus's name: the device's own is the driver's.
+    // On the faux bus the driver shows the bus's name; the device's name is the driver's.
     case "faux_driver", nil: parent.name
-    case .some(let name): name
+    case .some(let name): DriverInfo.drmName(ofBusName: name)
     }
   }
 
-  /// A module out of the tree says its version; the others are the kernel's.
+  /// Modules from outside the kernel tree have a version; for others it is the kernel's.
   private static func driverVersion(_ driver: String) -> String {
     let own = readAttribute("/sys/module/\(driver)/version")
     return own.isEmpty ? kernelRelease() : own
@@ -147,8 +147,8 @@ struct DeviceDraft {
     }
   }
 
-  /// `card0-eDP-1` is connector `eDP-1`. `status` is what the driver saw last: reading it does not
-  /// make it look (drm_sysfs.c, status_show).
+  /// `card0-eDP-1` is connector `eDP-1`. `status` is the state that the driver last saw: reading it
+  /// does not probe the connector (drm_sysfs.c, status_show).
   private static func connectors(_ card: UdevDevice) -> (all: [String], connected: [String]) {
     let prefix = card.name + "-"
     let all = namesIn(card.path).filter { $0.hasPrefix(prefix) }.sorted()
@@ -160,29 +160,22 @@ struct DeviceDraft {
   }
 }
 
-/// Drivers of no hardware, by their DRM names.
-private let softwareDrivers: Set<String> = ["vgem", "vkms"]
-/// They only show what the CPU copies into them.
-private let sinkDrivers: Set<String> = ["udl", "evdi", "gud", "simpledrm", "simple-framebuffer"]
-/// Render-only SoC drivers, whose buffers a display device that shares no parent can show.
-private let splitRenderers: Set<String> = [
-  "asahi", "etnaviv", "lima", "panfrost", "panthor", "powervr", "pvr", "v3d",
-]
-
 private func usualRole(of device: DeviceDescription) -> Role {
-  if softwareDrivers.contains(device.driver) { return .software }
-  if sinkDrivers.contains(device.driver) { return .sink }
-  return device.render == nil ? .display : .render
+  switch device.row.info.kind {
+  case .software: .software
+  case .sink: .sink
+  case .gpu, .renderer, .display, .accelerator: device.render == nil ? .display : .render
+  }
 }
 
-/// Whether this device may be half of a pair, so that its coming and going concerns another.
+/// Whether this device may be half of a pair, so that another device's description depends on it.
 func mayBePaired(_ device: DeviceDescription) -> Bool {
   isSplitRenderer(device) || isSplitDisplay(device)
 }
 
 private func isSplitRenderer(_ device: DeviceDescription) -> Bool {
   guard !device.ignored, device.render != nil else { return false }
-  return device.role == .split || splitRenderers.contains(device.driver)
+  return device.role == .split || device.row.info.kind == .renderer
 }
 
 private func isSplitDisplay(_ device: DeviceDescription) -> Bool {
@@ -190,7 +183,7 @@ private func isSplitDisplay(_ device: DeviceDescription) -> Bool {
   return device.role == .split || device.role == .display && device.bus.hasPrefix("platform:")
 }
 
-/// A renderer of an SoC and the one display device beside it are two halves of one machine.
+/// On an SoC a renderer and the only display device beside it are a pair.
 func pairSplitDevices(_ all: [DeviceDescription]) -> [DeviceDescription] {
   let renderers = all.indices.filter { isSplitRenderer(all[$0]) }
   let displays = all.indices.filter { isSplitDisplay(all[$0]) }
@@ -204,28 +197,36 @@ func pairSplitDevices(_ all: [DeviceDescription]) -> [DeviceDescription] {
   return paired
 }
 
-/// Bytes of memory of its own, 0 none or unknown; and whether that is only the size of the PCI window on
-/// it. Neither source wakes the device: amdgpu shows what it read at start (amdgpu_vram_mgr.c,
-/// amdgpu_mem_info_vram_total_show); of xe, i915, nouveau and radeon sysfs tells nothing [6.12].
-private func dedicatedMemory(_ sysfsPath: String, driver: String) -> (UInt64, isEstimate: Bool) {
-  if let bytes = UInt64(readAttribute(sysfsPath + "/mem_info_vram_total")), bytes > 0 {
+/// Whether it is integrated, as far as PCI says without waking it: an AMD one shares its slot with
+/// functions of the processor (vendor AMD; all functions of a card have vendor ATI). nil: unknown.
+private func isIntegrated(_ device: DeviceDescription) -> Bool? {
+  guard device.driver == "amdgpu", let dot = device.sysfsPath.lastIndex(of: "."),
+    let slash = device.sysfsPath.lastIndex(of: "/"), slash < dot
+  else { return device.isIntegrated }
+  let slot = device.sysfsPath[device.sysfsPath.index(after: slash)...dot]
+  let bus = String(device.sysfsPath[..<slash])
+  return namesIn(bus).contains {
+    $0.hasPrefix(slot) && readAttribute("\(bus)/\($0)/vendor") == "0x1022"
+  }
+}
+
+/// Bytes of dedicated memory (0: none or unknown), and whether that is only the size of the PCI
+/// window on it. Neither source wakes the device: amdgpu shows what it read at start
+/// (amdgpu_vram_mgr.c, amdgpu_mem_info_vram_total_show); for xe, i915, nouveau and radeon sysfs has
+/// no such attribute [6.12].
+private func dedicatedMemory(_ device: DeviceDescription) -> (UInt64, isEstimate: Bool) {
+  if let bytes = UInt64(readAttribute(device.sysfsPath + "/mem_info_vram_total")), bytes > 0 {
     return (bytes, false)
   }
-  let window = hasVideoMemoryBAR(driver, sysfsPath) ? largestPrefetchableBAR(sysfsPath) : 0
+  // On an integrated Intel GPU that BAR is an aperture.
+  guard device.row.info.hasVideoMemoryBAR(isIntegrated: device.isIntegrated == true) else {
+    return (0, false)
+  }
+  let window = largestPrefetchableBAR(device.sysfsPath)
   return (window, window > 0)
 }
 
-/// Where the largest prefetchable BAR is a window on memory that buffers can lie in. An integrated Intel GPU (always
-/// 00:02.0) has an aperture there instead.
-private func hasVideoMemoryBAR(_ driver: String, _ sysfsPath: String) -> Bool {
-  switch driver {
-  case "radeon", "nouveau", "nvidia-drm", "amdgpu", "bochs-drm", "qxl": true
-  case "i915", "xe": !sysfsPath.hasSuffix(":00:02.0")
-  default: false
-  }
-}
-
-/// `resource`: one line a BAR, first address, last address and flags, in hexadecimal.
+/// `resource` has one line per BAR: first address, last address and flags, in hexadecimal.
 private func largestPrefetchableBAR(_ sysfsPath: String) -> UInt64 {
   let prefetchable: UInt64 = 0x2000
   return readText(sysfsPath + "/resource").split(separator: "\n").prefix(6).map { line in

@@ -1,25 +1,28 @@
-// The machine's DRM devices, from udev and sysfs alone: no node is opened, nothing is woken.
+// The machine's DRM devices, from udev and sysfs only: opens no node and wakes nothing.
 
 internal import CUdev
+internal import DRM
 internal import Glibc
-package import Kernel
 package import Linux
 package import Placement
+package import Ports
 
-/// Events come from udevd, after its rules ran; in a container without udevd, from the kernel.
+/// Events come from udevd after its rules have run; in a container without udevd, from the kernel.
 package final class UdevSource: DeviceSource {
   private let loop: EventLoop
   private let udev: OpaquePointer
   private var monitor: OpaquePointer?
   private var readable: EventSource?
   private let hasDaemon: Bool
-  /// Devices told as halves of a pair, by sysfs path: when one goes, the other is told anew.
+  /// Devices described as halves of a pair, by sysfs path: if one goes, the other is described
+  /// again.
   private var paired: Set<String> = []
-  /// Devices, by sysfs path, that were seen with a driver. Without one they are on their way out: the
-  /// kernel takes the driver's link away before the driver takes the nodes, which can take long.
+  /// Devices, by sysfs path, that were seen with a driver. Those without one are being removed: the
+  /// kernel removes the driver's link before the driver removes the nodes, which can take long.
   private var driven: Set<String> = []
+  private let powerFiles = PowerFiles()
 
-  /// Whether udevd is there to run its rules and to tell of devices.
+  /// Whether udevd is running.
   package static var daemonIsThere: Bool { access("/run/udev/control", F_OK) == 0 }
 
   package init(loop: EventLoop, hasDaemon: Bool = daemonIsThere) throws(Errno) {
@@ -46,13 +49,13 @@ package final class UdevSource: DeviceSource {
       try Errno.checkNegative(
         udev_monitor_filter_add_match_subsystem_devtype(monitor, subsystem, type))
     }
-    // A storm of hotplug events should not overrun the queue; if it does, `overrun` mends it. Without
-    // CAP_NET_ADMIN the kernel grants what net.core.rmem_max allows.
+    // Many hotplug events at once should not overrun the queue; if they do, `overrun` is reported.
+    // Without CAP_NET_ADMIN the kernel grants up to net.core.rmem_max.
     udev_monitor_set_receive_buffer_size(monitor, 4 << 20)
     try Errno.checkNegative(udev_monitor_enable_receiving(monitor))
-    // Before the bus: who calls after udevd told of a device, or has waited for it with
-    // `udevadm settle`, may rely on it. It can't keep the bus waiting for long, since an event costs
-    // udevd far more than us.
+    // Handled before the bus: a client that calls after udevd announced a device, or after `udevadm
+    // settle`, may rely on it. This can't delay the bus for long, since an event costs udevd far
+    // more than primed.
     readable = try loop.onReadable(udev_monitor_get_fd(monitor), first: true) { [unowned self] in
       receive(handler)
     }
@@ -64,6 +67,7 @@ package final class UdevSource: DeviceSource {
       if let parent = Self.parentPath(ofNode: node.path) { parents.insert(parent) }
     }
     driven.formIntersection(parents)
+    powerFiles.keep(only: parents)
     return tell(pairSplitDevices(parents.sorted().compactMap(describe)))
   }
 
@@ -79,13 +83,13 @@ package final class UdevSource: DeviceSource {
     return devices(concernedBy: parent).first { $0.sysfsPath == parent }
   }
 
-  package func power(of device: DeviceDescription) -> Power {
-    runtimePower(sysfsPath: device.sysfsPath)
+  package func power(of device: DeviceDescription) -> PowerReading {
+    powerFiles.read(of: device)
   }
 
   // MARK: Events
 
-  /// What an event says is old by now: it only tells which device to look at.
+  /// The content of an event may be outdated by now: it only says which device to read.
   private func receive(_ handler: (DeviceEvent) -> Void) {
     guard let raw = udev_monitor_receive_device(monitor) else {
       if errno != EAGAIN { handler(.overrun) }
@@ -95,12 +99,13 @@ package final class UdevSource: DeviceSource {
     guard let parent = Self.parentPath(ofNode: UdevDevice(raw).path) else { return }
     let concerned = devices(concernedBy: parent)
     if !concerned.contains(where: { $0.sysfsPath == parent }) {
+      powerFiles.close(sysfsPath: parent)
       handler(.absent(sysfsPath: parent))
     }
     for device in concerned { handler(.present(device)) }
   }
 
-  /// The device at this path, if it is there, and those that are described otherwise because of it.
+  /// The device at this path, if it is there, and devices whose descriptions depend on it.
   private func devices(concernedBy sysfsPath: String) -> [DeviceDescription] {
     let device = describe(sysfsPath)
     if paired.contains(sysfsPath) || device.map(mayBePaired) ?? false { return enumerate() }
@@ -114,15 +119,15 @@ package final class UdevSource: DeviceSource {
 
   // MARK: What udev knows
 
-  /// "/sys/devices/X/drm/card0" belongs to "/sys/devices/X". From the path alone, since a node that
-  /// is gone has no parent any more.
+  /// "/sys/devices/X/drm/card0" belongs to "/sys/devices/X". Computed from the path, since a node
+  /// that has gone has no parent any more.
   static func parentPath(ofNode path: String) -> String? {
     let parts = path.split(separator: "/", omittingEmptySubsequences: false)
     guard parts.count > 3, ["drm", "accel"].contains(parts[parts.count - 2]) else { return nil }
     return parts.dropLast(2).joined(separator: "/")
   }
 
-  /// Every card, render and accelerator node below `parent`, or of the machine.
+  /// Every card, render and accelerator node below `parent`, or of the machine if it is nil.
   private func forEachNode(below parent: OpaquePointer?, _ body: (UdevDevice) -> Void) {
     guard let list = udev_enumerate_new(udev) else { return }
     defer { udev_enumerate_unref(list) }
@@ -138,14 +143,14 @@ package final class UdevSource: DeviceSource {
       }
       defer { udev_device_unref(raw) }
       let node = UdevDevice(raw)
-      // Connectors are of the subsystem, too; `controlD` nodes were, in old kernels.
+      // Connectors are in the same subsystem; so were `controlD` nodes in old kernels.
       if ["drm_minor", "accel_minor"].contains(node.type), !node.name.hasPrefix("control") {
         body(node)
       }
     }
   }
 
-  /// nil when the device has no node left, or its driver is leaving it.
+  /// nil: the device has no node left, or its driver is being unbound.
   private func describe(_ sysfsPath: String) -> DeviceDescription? {
     guard let (description, hasDriver) = read(sysfsPath) else {
       driven.remove(sysfsPath)
@@ -155,14 +160,14 @@ package final class UdevSource: DeviceSource {
     return hasDriver || !driven.contains(sysfsPath) ? description : nil
   }
 
-  /// nil without a node. One that udevd has not finished is left out: its event is still to come.
+  /// nil: no node. A node that udevd has not finished is left out, since its event will come.
   private func read(_ sysfsPath: String) -> (DeviceDescription, hasDriver: Bool)? {
     guard let raw = udev_device_new_from_syspath(udev, sysfsPath) else { return nil }
     defer { udev_device_unref(raw) }
     let parent = UdevDevice(raw)
     var draft = DeviceDraft(parent: parent, sysfsPath: sysfsPath)
     forEachNode(below: raw) { node in
-      // A device below this one, as an auxiliary one, has nodes of its own.
+      // A device below this one, as an auxiliary device, has its own nodes.
       guard Self.parentPath(ofNode: node.path) == sysfsPath, !hasDaemon || node.isInitialized else {
         return
       }
@@ -172,7 +177,7 @@ package final class UdevSource: DeviceSource {
   }
 }
 
-/// A borrowed udev_device and the words that it has.
+/// A borrowed udev_device, and its attributes.
 struct UdevDevice {
   let raw: OpaquePointer
   init(_ raw: OpaquePointer) { self.raw = raw }
@@ -187,7 +192,7 @@ struct UdevDevice {
   var subsystem: String { string(udev_device_get_subsystem(raw)) ?? "" }
   var type: String { string(udev_device_get_devtype(raw)) ?? "" }
   var isInitialized: Bool { udev_device_get_is_initialized(raw) > 0 }
-  /// The USB device that this is an interface of. Borrowed from this one.
+  /// The USB device that this interface belongs to; borrowed from this one.
   var usbDevice: UdevDevice? {
     udev_device_get_parent_with_subsystem_devtype(raw, "usb", "usb_device").map(UdevDevice.init)
   }

@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import Bus
+import Inspection
+internal import JSON
 import Placement
 import Simulation
 
@@ -35,20 +37,20 @@ struct DevicesCommand: ParsableCommand {
     }
     printTable(
       [["", "NODE", "DRIVER", "ROLE", "MEMORY", "POWER", "STATE", "CONNECTED", "DEVICE"]]
-        + devices.map(row))
+        + devices.map(row), hasHead: true)
   }
 
-  /// The longest last, so that a narrow terminal breaks nothing else.
+  /// The longest column is last, so that a narrow terminal folds only that one.
   private func row(_ d: DeviceInfo) -> [String] {
     [
-      d.flag("Primary") ? "*" : "", d.node, d.text("Driver"), d.text("Role"), memory(d),
-      d.text("Power"), d.text("State"), d.list("ConnectedConnectors").joined(separator: " "),
+      d.flag(.primary) ? "*" : "", d.node, d.text(.driver), d.text(.role), memory(d),
+      d.text(.power), d.text(.state), d.list(.connectedConnectors).joined(separator: " "),
       d.name,
     ]
   }
 
   private func memory(_ d: DeviceInfo) -> String {
-    (d.flag("DedicatedMemoryEstimated") ? ">=" : "") + bytes(d.number("DedicatedMemory"))
+    (d.flag(.dedicatedMemoryEstimated) ? ">=" : "") + bytes(d.number(.dedicatedMemory))
   }
 
   private func show(_ device: DeviceInfo) {
@@ -61,7 +63,7 @@ struct DevicesCommand: ParsableCommand {
   private func words(_ key: String, _ value: BusValue, of device: DeviceInfo) -> String {
     switch (key, value) {
     case ("DedicatedMemory", _): memory(device)
-    // As `ls -l` has it.
+    // In the form of `ls -l`.
     case ("RenderDevice", .number(let number)), ("PrimaryDevice", .number(let number)):
       number == 0 ? "-" : "\(number) (\(DeviceNumber(number).words))"
     default: value.words

@@ -1,17 +1,20 @@
-// primectl holders: who keeps a device busy.
+// primectl holders: the processes that use a device.
 
 import ArgumentParser
 import Bus
 import Glibc
+internal import JSON
 import Linux
 import Simulation
 
 struct HoldersCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "holders", abstract: "List the processes that have a device's nodes open.",
+    commandName: "holders", abstract: "List the processes that use a device's nodes.",
     discussion: """
-      They keep it from being unbound, unplugged or put to sleep. Other users' processes are seen by \
-      root only.
+      They keep it from being unbound, unplugged or put to sleep. Beside the DRM nodes these are its \
+      node under /dev/accel, /dev/nvidia* and /dev/kfd; /dev/kfd and NVIDIA's control nodes are shared \
+      by all devices of the driver. A process that closed a node and still maps it is one of them. \
+      Other users' processes are seen by root only.
 
       Examples:
         sudo primectl holders renderD129
@@ -24,45 +27,52 @@ struct HoldersCommand: ParsableCommand {
   @OptionGroup var options: BusOptions
   @OptionGroup var output: OutputOptions
 
-  private struct Holder {
-    var pid: Int
-    var name: String
-    var nodes: [String]
-  }
-
   func run() throws {
     let info = try options.connect().device(named: device)
-    let nodes = Set([info.text("RenderNode"), info.text("PrimaryNode")]).subtracting([""])
-    let found = holders(of: nodes)
+    let found = holders(of: nodes(of: info))
     if output.json {
       return print(JSON.array(found.map(json)).text)
     }
     if geteuid() != 0 { complain("not root: other users' processes are not seen") }
-    if found.isEmpty { return print("Nobody that you may see has \(info.node) open.") }
+    if found.isEmpty { return print("Nobody that you may see uses \(info.node).") }
     printTable(
       [["PID", "NAME", "NODES"]]
-        + found.map { ["\($0.pid)", $0.name, $0.nodes.joined(separator: " ")] })
+        + found.map { holder in
+          let onlyMapped = holder.mapped.filter { !holder.open.contains($0) }
+          let nodes = holder.open + onlyMapped.map { "\($0) (mapped)" }
+          return ["\(holder.pid)", holder.name, nodes.joined(separator: " ")]
+        }, hasHead: true)
   }
 
-  private func json(_ holder: Holder) -> JSON {
+  private func json(_ holder: NodeHolder) -> JSON {
     .object([
       ("pid", JSON(UInt64(holder.pid))), ("name", .string(holder.name)),
-      ("nodes", .array(holder.nodes.map { .string($0) })),
+      ("nodes", .array(holder.open.map { .string($0) })),
+      ("mapped", .array(holder.mapped.map { .string($0) })),
     ])
   }
+}
 
-  private func holders(of nodes: Set<String>) -> [Holder] {
-    namesIn("/proc").compactMap { Int($0) }.sorted().compactMap { pid in
-      let open = namesIn("/proc/\(pid)/fd").compactMap { linkTarget("/proc/\(pid)/fd/\($0)") }
-      let held = nodes.intersection(open).sorted()
-      guard !held.isEmpty else { return nil }
-      return Holder(pid: pid, name: readAttribute("/proc/\(pid)/comm"), nodes: held)
-    }
+/// The device's nodes: DRM's and the driver's own.
+private func nodes(of info: DeviceInfo) -> Set<String> {
+  var nodes = Set([info.text(.renderNode), info.text(.primaryNode)]).subtracting([""])
+  // In the device's directory in sysfs, like its DRM nodes: drivers/accel/drm_accel.c.
+  for name in namesIn(info.text(.sysfsPath) + "/accel") where name.hasPrefix("accel") {
+    nodes.insert("/dev/accel/\(name)")
   }
+  switch info.text(.driver) {
+  case "amdgpu": nodes.insert("/dev/kfd")
+  case "nvidia-drm": nodes.formUnion(nvidiaNodes(of: info))
+  default: break
+  }
+  return nodes
+}
 
-  private func linkTarget(_ path: String) -> String? {
-    var target = [UInt8](repeating: 0, count: 256)
-    let length = readlink(path, &target, target.count)
-    return length > 0 ? String(decoding: target.prefix(length), as: UTF8.self) : nil
-  }
+/// nvidia.ko shows the minor of /dev/nvidiaN in /proc; its other nodes are for all devices.
+private func nvidiaNodes(of info: DeviceInfo) -> [String] {
+  let slot = info.text(.sysfsPath).split(separator: "/").last ?? ""
+  let lines = readText("/proc/driver/nvidia/gpus/\(slot)/information").split(separator: "\n")
+  let minor = lines.first { $0.hasPrefix("Device Minor:") }?.split(separator: " ").last
+  let shared = ["nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools"]
+  return shared.map { "/dev/\($0)" } + (minor.map { ["/dev/nvidia\($0.filter(\.isNumber))"] } ?? [])
 }

@@ -1,8 +1,9 @@
-// primectl monitor: what primed tells everybody, as it happens.
+// primectl monitor: primed's signals as they come.
 
 import ArgumentParser
 import Bus
 import Glibc
+internal import JSON
 import Placement
 import Simulation
 
@@ -13,13 +14,34 @@ struct MonitorCommand: ParsableCommand {
       Devices that come, go and change, and when a compositor has to ask again. Goes on when primed \
       is restarted. With --json an object a line.
 
+      --what and --device print a part of it alone; what concerns all devices is printed for each.
+
       Examples:
         primectl monitor
+        primectl monitor --what added,removed
+        primectl monitor --device renderD129
         primectl monitor --json | jq 'select(.what == "added").device.RenderNode'
       """)
 
+  @Option(
+    help: "Only these: \(Happening.words.joined(separator: ", ")), separated by commas.",
+    completion: .list(Happening.words))
+  var what: String?
+  @Option(
+    help: "Only what is about this device: node, number, stable id or driver.",
+    completion: devicesCompletion)
+  var device: String?
   @OptionGroup var options: BusOptions
   @OptionGroup var output: OutputOptions
+
+  private var kinds: [String]? { what?.split(separator: ",").map(String.init) }
+
+  func validate() throws {
+    if let wrong = kinds?.first(where: { !Happening.words.contains($0) }) {
+      throw ValidationError(
+        "--what \(wrong): one of \(Happening.words.joined(separator: ", "))")
+    }
+  }
 
   func run() throws {
     let client = try options.connect()
@@ -29,12 +51,15 @@ struct MonitorCommand: ParsableCommand {
       if case .added(let path, let properties) = happening {
         devices.known[path] = DeviceInfo(properties: properties)
       }
+      guard kinds?.contains(happening.word) ?? true,
+        device.map({ devices.isAbout($0, happening) }) ?? true
+      else { return }
       print(output.json ? devices.json(happening).text : "\(clock())  \(devices.words(happening))")
       fflush(nil)
     }
   }
 
-  /// The time of day, as the logs have it.
+  /// The time of day, as in log files.
   private func clock() -> String {
     var now = time(nil)
     var parts = tm()
@@ -44,7 +69,22 @@ struct MonitorCommand: ParsableCommand {
   }
 }
 
-/// The devices that signals name by path and number; those that have gone are remembered.
+extension Happening {
+  static let words = ["running", "invalidated", "releasing", "added", "removed", "changed"]
+
+  fileprivate var word: String {
+    switch self {
+    case .running: "running"
+    case .invalidated: "invalidated"
+    case .releasing: "releasing"
+    case .added: "added"
+    case .removed: "removed"
+    case .changed: "changed"
+    }
+  }
+}
+
+/// Device names by object path and number; those of devices that have gone are kept.
 private struct Devices {
   var known: [String: DeviceInfo] = [:]
 
@@ -57,6 +97,18 @@ private struct Devices {
   private func words(_ info: DeviceInfo) -> String { "\(info.node) (\(info.name))" }
   private func node(_ number: DeviceNumber) -> String {
     known.values.first { $0.number == number }?.node ?? number.words
+  }
+
+  /// Signals about all devices are about each.
+  func isAbout(_ word: String, _ happening: Happening) -> Bool {
+    switch happening {
+    case .running: true
+    case .invalidated(_, let numbers):
+      known.values.contains { $0.isNamed(word) && numbers.contains($0.number) }
+    case .releasing(let number): known.values.contains { $0.isNamed(word) && $0.number == number }
+    case .added(let path, _), .removed(let path), .changed(let path, _):
+      path == Names.path || known[path]?.isNamed(word) == true
+    }
   }
 
   func words(_ happening: Happening) -> String {
@@ -82,22 +134,23 @@ private struct Devices {
 
   func json(_ happening: Happening) -> JSON {
     switch happening {
-    case .running(let here): .object([("what", .string("running")), ("running", .bool(here))])
+    case .running(let here): .object([("what", .string(happening.word)), ("running", .bool(here))])
     case .invalidated(let generation, let devices):
       .object([
-        ("what", .string("invalidated")), ("generation", JSON(generation)),
+        ("what", .string(happening.word)), ("generation", JSON(generation)),
         ("devices", .array(devices.map { JSON($0.rawValue) })),
       ])
     case .releasing(let number):
-      .object([("what", .string("releasing")), ("device", JSON(number.rawValue))])
+      .object([("what", .string(happening.word)), ("device", JSON(number.rawValue))])
     case .added(let path, let properties):
       .object([
-        ("what", .string("added")), ("path", .string(path)), ("device", JSON(properties)),
+        ("what", .string(happening.word)), ("path", .string(path)), ("device", JSON(properties)),
       ])
-    case .removed(let path): .object([("what", .string("removed")), ("path", .string(path))])
+    case .removed(let path): .object([("what", .string(happening.word)), ("path", .string(path))])
     case .changed(let path, let properties):
       .object([
-        ("what", .string("changed")), ("path", .string(path)), ("properties", JSON(properties)),
+        ("what", .string(happening.word)), ("path", .string(path)),
+        ("properties", JSON(properties)),
       ])
     }
   }

@@ -1,8 +1,9 @@
-// primectl pairs: the pair table, as it is in force with a user's own rows, or as primed has it now.
+// primectl pairs: the pair table with a user's own rows, or as primed has it now.
 
 import ArgumentParser
 import Bus
 import Glibc
+internal import JSON
 import Linux
 import Placement
 import Simulation
@@ -57,7 +58,7 @@ struct PairsCommand: ParsableCommand {
           rows.map { .object(zip(head, $0).map { ($0.lowercased(), .string($1)) }) }
         ).text)
     } else {
-      printTable([head] + rows)
+      printTable([head] + rows, hasHead: true)
     }
   }
 

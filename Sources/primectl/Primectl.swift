@@ -1,4 +1,4 @@
-// The command line: the root, which only names its subcommands. Each has a file of its own.
+// The command line: the root command, which only names its subcommands. Each has its own file.
 
 import ArgumentParser
 import Bus
@@ -10,8 +10,11 @@ struct Primectl: ParsableCommand {
     abstract: "Ask primed on which device a DMA-BUF should be used, and try out what it would say.",
     discussion: """
       Examples:
-        primectl devices
+        primectl
+        primectl doctor
+        primectl matrix
         primectl place --device renderD129 --memory vram
+        primectl advise renderD129:capture renderD128:sample
         sudo primectl release renderD129 -- virsh start gaming
         primectl scenario run --verbose hybrid-laptop
 
@@ -19,7 +22,10 @@ struct Primectl: ParsableCommand {
       """,
     version: "primectl \(Names.version)",
     subcommands: [
-      DevicesCommand.self, PlaceCommand.self, StatusCommand.self, MonitorCommand.self,
-      ReleaseCommand.self, HoldersCommand.self, PairsCommand.self, ScenarioCommand.self,
-    ])
+      OverviewCommand.self, StatusCommand.self, DoctorCommand.self, DevicesCommand.self,
+      MatrixCommand.self, TopologyCommand.self, PlaceCommand.self, ExplainCommand.self,
+      AdviseCommand.self, MonitorCommand.self, ReleaseCommand.self, HoldersCommand.self,
+      PairsCommand.self, CaptureCommand.self, ReportCommand.self, GuardCommand.self,
+      ScenarioCommand.self, DemoCommand.self, BenchCommand.self,
+    ], defaultSubcommand: OverviewCommand.self)
 }

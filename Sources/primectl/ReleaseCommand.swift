@@ -1,4 +1,4 @@
-// primectl release: keeps primed off a device, for VFIO, an unplug or a driver's unload.
+// primectl release: makes primed close a device, for VFIO, an unplug or unloading a driver.
 
 import ArgumentParser
 import Bus
@@ -49,7 +49,7 @@ struct ReleaseCommand: ParsableCommand {
     }
     var status: Int32 = 0
     while waitpid(pid, &status, 0) < 0 && errno == EINTR {}
-    // As a shell has it: the exit status, or 128 and the signal.
+    // As in a shell: the exit status, or 128 plus the signal.
     return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
   }
 }

@@ -1,6 +1,7 @@
-// `primectl scenario`: machines in files, played in-process on a virtual clock.
+// `primectl scenario`: scenario files, played in-process on a virtual clock.
 
 import ArgumentParser
+internal import JSON
 import Linux
 import Placement
 import Simulation
@@ -18,7 +19,7 @@ struct ScenarioCommand: ParsableCommand {
         primectl scenario show hybrid-laptop > mine.json
         primectl scenario run --verbose mine.json
       """,
-    subcommands: [Run.self, List.self, Show.self])
+    subcommands: [Run.self, List.self, Show.self, Random.self])
 }
 
 extension ScenarioCommand {
@@ -67,7 +68,7 @@ extension ScenarioCommand {
     }
   }
 
-  /// A scenario that was played, or could not be.
+  /// A scenario that was played, or could not be read.
   private struct Played {
     let name: String
     var title: String?

@@ -1,8 +1,10 @@
-// What the subcommands have in common: the bus to ask, words for values, JSON.
+// Shared by the subcommands: which bus to use, words for values, JSON.
 
 import ArgumentParser
 import Bus
 import Glibc
+import Inspection
+internal import JSON
 import Linux
 import Placement
 import Simulation
@@ -40,59 +42,59 @@ struct OutputOptions: ParsableArguments {
   var json = false
 }
 
-/// A line beside the output.
+/// Prints a line to standard error.
 func complain(_ line: String) {
   let line = "primectl: \(line)\n"
   _ = write(STDERR_FILENO, line, line.utf8.count)
 }
 
-/// The names that `BrokerClient.device(named:)` takes, of the devices on the system bus.
+/// The names of devices on the system bus that `BrokerClient.device(named:)` accepts.
 let devicesCompletion = CompletionKind.custom { _, _, _ in
   let devices = (try? BrokerClient(.system).deviceInfos()) ?? []
   return devices.flatMap { info in
-    [info.text("RenderNode"), info.text("PrimaryNode")].filter { !$0.isEmpty }
+    [info.text(.renderNode), info.text(.primaryNode)].filter { !$0.isEmpty }
       .map { String($0.drop { $0 != "/" }.split(separator: "/").last ?? "") }
   }
 }
 
 extension CleanExit {
-  /// An error for people: one line, exit status 1.
+  /// An error message: one line, exit status 1.
   static func failure(_ line: String) -> any Error { Failure(description: line) }
   private struct Failure: Error, CustomStringConvertible { var description: String }
 }
 
-/// A device object's properties, by the contract's names.
+/// A device object's properties, with the contract's names.
 struct DeviceInfo {
   let properties: [String: BusValue]
 
-  func text(_ key: String) -> String {
-    if case .string(let text) = properties[key] { text } else { "" }
+  func text(_ key: Names.DeviceProperty) -> String {
+    if case .string(let text) = properties[key.rawValue] { text } else { "" }
   }
-  func number(_ key: String) -> UInt64 {
-    if case .number(let number) = properties[key] { number } else { 0 }
+  func number(_ key: Names.DeviceProperty) -> UInt64 {
+    if case .number(let number) = properties[key.rawValue] { number } else { 0 }
   }
-  func flag(_ key: String) -> Bool { properties[key] == .bool(true) }
-  func list(_ key: String) -> [String] {
-    if case .strings(let list) = properties[key] { list } else { [] }
+  func flag(_ key: Names.DeviceProperty) -> Bool { properties[key.rawValue] == .bool(true) }
+  func list(_ key: Names.DeviceProperty) -> [String] {
+    if case .strings(let list) = properties[key.rawValue] { list } else { [] }
   }
 
-  /// The path that answers name it by.
-  var node: String { text("RenderNode").isEmpty ? text("PrimaryNode") : text("RenderNode") }
+  /// The path of the node that answers give.
+  var node: String { text(.renderNode).isEmpty ? text(.primaryNode) : text(.renderNode) }
   var number: DeviceNumber {
-    let render = number("RenderDevice")
-    return DeviceNumber(render != 0 ? render : number("PrimaryDevice"))
+    let render = number(.renderDevice)
+    return DeviceNumber(render != 0 ? render : number(.primaryDevice))
   }
   var name: String {
-    let model = [text("Vendor"), text("Model")].filter { !$0.isEmpty }.joined(separator: " ")
-    return model.isEmpty ? text("Driver") : model
+    let model = [text(.vendor), text(.model)].filter { !$0.isEmpty }.joined(separator: " ")
+    return model.isEmpty ? text(.driver) : model
   }
 
-  /// A node's path or its last part, a dev_t, a stable id, or a driver's name.
+  /// Accepts a node's path or its last part, a dev_t, a stable ID, or a driver's name.
   func isNamed(_ word: String) -> Bool {
-    let nodes = [text("RenderNode"), text("PrimaryNode")].filter { !$0.isEmpty }
+    let nodes = [text(.renderNode), text(.primaryNode)].filter { !$0.isEmpty }
     return nodes.contains { $0 == word || $0.hasSuffix("/" + word) }
-      || text("StableId") == word || text("Driver") == word
-      || UInt64(word).map { [number("RenderDevice"), number("PrimaryDevice")].contains($0) } == true
+      || text(.stableID) == word || text(.driver) == word
+      || UInt64(word).map { [number(.renderDevice), number(.primaryDevice)].contains($0) } == true
   }
 }
 
@@ -121,7 +123,7 @@ extension BrokerClient {
 extension JSON {
   init(_ number: UInt64) { self = .number("\(number)") }
 
-  /// Keys sorted, so that two answers can be compared as text.
+  /// Keys are sorted, so that two answers can be compared as text.
   init(_ properties: [String: BusValue]) {
     self = .object(properties.sorted { $0.key < $1.key }.map { ($0.key, $0.value.json) })
   }
@@ -139,6 +141,8 @@ extension BusValue {
     case .string(let text): text.isEmpty ? "-" : text
     case .strings(let list): list.isEmpty ? "-" : list.joined(separator: " ")
     case .number(let number): "\(number)"
+    case .numbers(let list): list.map { "\($0)" }.joined(separator: " ")
+    case .verdicts(let list): "\(list.count)"
     case .bool(let flag): flag ? "yes" : "no"
     case .lines(let lines): "\(lines.count)"
     case .counters(let counters): "\(counters.count)"
@@ -151,6 +155,15 @@ extension BusValue {
     case .string(let text): .string(text)
     case .strings(let list): .array(list.map { .string($0) })
     case .number(let number): JSON(number)
+    case .numbers(let list): .array(list.map { JSON($0) })
+    case .verdicts(let list):
+      .array(
+        list.map {
+          .object([
+            ("device", JSON($0.device.rawValue)), ("access", .string($0.access.word)),
+            ("can", .array($0.abilities.list.map { .string($0) })),
+          ])
+        })
     case .bool(let flag): .bool(flag)
     case .lines(let lines):
       .array(
@@ -166,26 +179,35 @@ extension BusValue {
   }
 }
 
-/// "8.0 GiB"; "-" for none.
-func bytes(_ count: UInt64) -> String {
-  guard count > 0 else { return "-" }
-  // In tenths, so that no floating point has to be written out.
-  var (tenths, unit) = (count.multipliedReportingOverflow(by: 10).partialValue, 0)
-  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-  while tenths >= 10240, unit < units.count - 1 { (tenths, unit) = (tenths / 1024, unit + 1) }
-  return unit == 0 ? "\(count) B" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
+extension Terminal {
+  /// The terminal or pipe that this command prints to.
+  static let output: Terminal = {
+    var size = winsize()
+    let isTerminal = isatty(STDOUT_FILENO) == 1
+    if isTerminal { _ = ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) }
+    return Terminal(columns: isTerminal ? Int(size.ws_col) : nil) { name in
+      getenv(name).map { String(cString: $0) }
+    }
+  }()
 }
 
-/// Columns as wide as their widest cell.
-func printTable(_ rows: [[String]]) {
-  guard let first = rows.first else { return }
-  let widths = first.indices.map { column in rows.map { $0[column].count }.max()! }
-  for row in rows {
-    var line = ""
-    for (cell, width) in zip(row, widths) {
-      line += cell + String(repeating: " ", count: width - cell.count + 2)
-    }
-    while line.last == " " { line.removeLast() }
-    print(line)
+/// Columns as wide as their widest cell; the contract's words in their colours.
+func printTable(_ rows: [[String]], hasHead: Bool = false) {
+  let cells = rows.enumerated().map { i, row in
+    row.map { hasHead && i == 0 ? Cell($0, .strong) : Cell(word: $0) }
+  }
+  printLines(Terminal.output.table(cells))
+}
+
+func printLines(_ lines: [String]) { for line in lines { print(line) } }
+
+/// - Throws: what to do if it can't be written.
+func writeFile(_ text: String, to path: String) throws {
+  guard let file = fopen(path, "we") else {
+    throw CleanExit.failure("\(path) can't be written: \(Errno(errno))")
+  }
+  let isWritten = fputs(text, file) >= 0
+  guard fclose(file) == 0, isWritten else {
+    throw CleanExit.failure("\(path) can't be written: \(Errno(errno))")
   }
 }

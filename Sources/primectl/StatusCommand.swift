@@ -1,7 +1,8 @@
-// primectl status: how primed is doing.
+// primectl status: primed's state.
 
 import ArgumentParser
 import Bus
+internal import JSON
 import Placement
 import Simulation
 
@@ -24,7 +25,7 @@ struct StatusCommand: ParsableCommand {
     let properties = try client.brokerProperties()
     if output.json { return print(JSON(properties).text) }
     let devices = try client.deviceInfos()
-    let primary = devices.first { $0.flag("Primary") }
+    let primary = devices.first { $0.flag(.primary) }
     printTable(
       [
         ["Version", properties["Version"]?.words ?? "-"], ["Devices", "\(devices.count)"],

@@ -1,4 +1,4 @@
-// The command line: few options, all checked before anything starts.
+// The command line; all options are checked before anything starts.
 
 import Broker
 import Bus
@@ -9,7 +9,7 @@ private let usage = """
   Usage: primed [OPTION...]
 
   Tells Wayland compositors on which DRM device a client's DMA-BUF should be used.
-  Started by systemd; asked over D-Bus as \(busName).
+  Started by systemd; asked over D-Bus as \(Names.bus).
 
     --bus BUS         system (default), session, or a D-Bus address
     --simulate WHAT   a machine in a scenario file, or a built-in scenario's name,
@@ -28,8 +28,6 @@ private let usage = """
   See also: primed(8), primectl(1), org.primed.Broker1(5)
 
   """
-
-private let busName = "org.primed.Broker1"
 
 /// What the command line asks for.
 private enum Command {
@@ -54,13 +52,13 @@ private func parse(_ arguments: [String]) -> Command {
   return .run(options)
 }
 
-/// `--option=value` in its parts.
+/// Splits `--option=value`.
 private func split(_ argument: String) -> (String, String?) {
   guard let at = argument.firstIndex(of: "=") else { return (argument, nil) }
   return (String(argument[..<at]), String(argument[argument.index(after: at)...]))
 }
 
-/// nil, or what is wrong with the value.
+/// Returns what is wrong with the value; nil: nothing.
 private func set(_ option: String, _ value: String, in options: inout DaemonOptions) -> String? {
   switch option {
   case "--bus":
@@ -85,7 +83,7 @@ private func set(_ option: String, _ value: String, in options: inout DaemonOpti
   return nil
 }
 
-/// The whole program. Returns the exit code: 2 for a bad command line, 1 for what failed later.
+/// The whole program. Returns the exit code: 2 for a bad command line, 1 for a later failure.
 func start(_ arguments: [String]) -> Int32 {
   switch parse(arguments) {
   case .print(let text):

@@ -1,90 +1,111 @@
-/* client ADDRESS COUNT: what an answer from the client library's cache costs, beside a bare fstat of the same
- * fd; prints both medians of 31 turns, in picoseconds a call. */
+/* client ADDRESS known|refused|absent COUNT: what an answer of the client library costs, beside a bare statx of the
+ * same fd; prints both medians of 301 turns, in picoseconds a call. With COUNT 0 it answers 1000 times for callgrind
+ * to count what is done in answer(), and in look(). The first question is not measured. */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <poll.h>
 #include <primed-client.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <sys/sysmacros.h>
 
-#define TURNS 31
+#include "bench.h"
 
-static int waiting;
+#define TURNS 301
+#define COUNTED 1000
 
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
+static struct primed_client *client;
+static struct primed_query query = PRIMED_QUERY_INIT;
+static int buffer, is_known, is_told;
 
 static void placed(const struct primed_placement *placement, void *data)
 {
 	(void)placement;
 	(void)data;
-	waiting = 0;
+	is_told = 1;
 }
 
-static int by_value(const void *a, const void *b)
+__attribute__((noipa)) static int answer(struct primed_placement *now)
 {
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
+	return primed_client_place(client, &query, now, placed, NULL);
 }
 
-static uint64_t median(uint64_t *times)
+__attribute__((noipa)) static int look(struct statx *s)
 {
-	qsort(times, TURNS, sizeof(*times), by_value);
-	return times[TURNS / 2];
+	return statx(buffer, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_INO, s);
 }
 
-static int learn(struct primed_client *client, const struct primed_query *query)
+static void learn(void)
 {
-	struct primed_placement p;
+	struct primed_placement now = PRIMED_PLACEMENT_INIT;
 
-	waiting = 1;
-	if (primed_client_place(client, query, &p, placed, NULL) != 0)
-		return -1;
-	while (waiting) {
-		struct pollfd wait = {.fd = primed_client_get_fd(client), .events = POLLIN};
+	if (primed_client_place(client, &query, &now, placed, NULL) != 0)
+		return;
+	while (!is_told) {
+		struct pollfd readable = {.fd = primed_client_get_fd(client), .events = POLLIN};
 
-		if (poll(&wait, 1, -1) < 0 || primed_client_dispatch(client) < 0)
-			return -1;
+		if (poll(&readable, 1, -1) < 0 || primed_client_dispatch(client) < 0)
+			exit(1);
 	}
-	return 0;
+}
+
+static void answer_often(uint64_t count)
+{
+	struct primed_placement now = PRIMED_PLACEMENT_INIT;
+
+	for (uint64_t i = 0; i < count; i++)
+		if (answer(&now) != 1 || now.is_default == is_known)
+			exit(1);
+}
+
+static void look_often(uint64_t count)
+{
+	struct statx s;
+
+	for (uint64_t i = 0; i < count; i++)
+		if (look(&s) < 0)
+			exit(1);
+}
+
+static uint64_t took(void (*often)(uint64_t), uint64_t count)
+{
+	uint64_t began = now();
+
+	often(count);
+	return (now() - began) * 1000 / count;
 }
 
 int main(int words, char **word)
 {
-	if (words != 3)
-		return 2;
-	struct primed_client_options options = {.address = word[1], .default_device = 57984, .timeout = 60000};
-	struct primed_client *client = primed_client_open(&options);
-	int fd = memfd_create("primed:game", MFD_CLOEXEC);
-	struct primed_query query = {.planes = &fd, .n_planes = 1, .usage = PRIMED_USAGE_SAMPLE,
-				     .format = 0x34325258, .modifier = 1};
-	uint64_t count = strtoull(word[2], NULL, 10), cached[TURNS], bare[TURNS], began;
-	struct primed_placement p;
-	struct stat s;
+	struct primed_client_options options = PRIMED_CLIENT_OPTIONS_INIT;
+	uint64_t count, ours[TURNS], bare[TURNS];
 
-	if (!client || learn(client, &query) < 0)
+	if (words != 4)
+		return 2;
+	options.address = word[1];
+	options.default_device = makedev(226, 128);
+	options.timeout = 60000;
+	is_known = !strcmp(word[2], "known");
+	count = strtoull(word[3], NULL, 10);
+	buffer = memfd_create("primed:game", MFD_CLOEXEC);
+	query.planes = &buffer;
+	query.n_planes = 1;
+	query.usage = PRIMED_USAGE_SAMPLE;
+	query.format = 0x34325258;
+	query.modifier = 1;
+	client = primed_client_open(&options);
+	if (!client)
 		return 1;
-	for (int turn = 0; turn < TURNS; turn++) {
-		began = now();
-		for (uint64_t i = 0; i < count; i++)
-			if (fstat(fd, &s) < 0)
-				return 1;
-		bare[turn] = (now() - began) * 1000 / count;
-		began = now();
-		for (uint64_t i = 0; i < count; i++)
-			if (primed_client_place(client, &query, &p, placed, NULL) != 1 || p.is_default)
-				return 1;
-		cached[turn] = (now() - began) * 1000 / count;
+	learn();
+	if (count == 0) {
+		answer_often(COUNTED);
+		look_often(COUNTED);
+		return 0;
 	}
-	printf("%llu %llu\n", (unsigned long long)median(cached), (unsigned long long)median(bare));
+	for (int turn = 0; turn < TURNS; turn++) {
+		bare[turn] = took(look_often, count);
+		ours[turn] = took(answer_often, count);
+	}
+	printf("%llu %llu\n", percentile(ours, TURNS, 50), percentile(bare, TURNS, 50));
 	primed_client_close(client);
 	return 0;
 }

@@ -1,5 +1,6 @@
 // Nobody's flood reaches beyond its own share, and every share is given back.
 
+import Placement
 import Testing
 
 @testable import Broker
@@ -18,26 +19,26 @@ import Testing
   @Test func aConnectionHasItsShare() {
     let quotas = Quotas(fdLimit: 65536)
     quotas.identify(caller(":1.1"), as: 1000)
-    #expect(flood(quotas, caller(":1.1")) == Quotas.perConnection.questions)
+    #expect(flood(quotas, caller(":1.1")) == Limits.perConnection.questions)
   }
 
   @Test func untilItsUserIsKnownItIsSmaller() {
     let quotas = Quotas(fdLimit: 65536)
-    #expect(flood(quotas, caller(":1.1")) == Quotas.perUnknown.questions)
+    #expect(flood(quotas, caller(":1.1")) == Limits.perUnknown.questions)
     quotas.identify(caller(":1.1"), as: 1000)
     #expect(
       flood(quotas, caller(":1.1"))
-        == Quotas.perConnection.questions - Quotas.perUnknown.questions)
+        == Limits.perConnection.questions - Limits.perUnknown.questions)
   }
 
   @Test func aUserHasOneShareOverAllConnections() {
     let quotas = Quotas(fdLimit: 65536)
     let all = (0..<8).map { caller(":1.\($0)") }
     for one in all { quotas.identify(one, as: 1000) }
-    #expect(all.map { flood(quotas, $0) }.reduce(0, +) == Quotas.perUser.questions)
+    #expect(all.map { flood(quotas, $0) }.reduce(0, +) == Limits.perUser.questions)
     // Somebody else has all of theirs.
     quotas.identify(caller(":1.99"), as: 1001)
-    #expect(flood(quotas, caller(":1.99")) == Quotas.perConnection.questions)
+    #expect(flood(quotas, caller(":1.99")) == Limits.perConnection.questions)
   }
 
   @Test func whatWasTakenBeforeTheUserWasKnownCounts() {
@@ -53,7 +54,7 @@ import Testing
     quotas.identify(caller(":1.1"), as: 1000)
     for _ in 0..<3 {
       let taken = flood(quotas, caller(":1.1"))
-      #expect(taken == Quotas.perConnection.questions)
+      #expect(taken == Limits.perConnection.questions)
       for _ in 0..<taken { quotas.giveBack(question, of: caller(":1.1")) }
     }
   }
@@ -66,26 +67,26 @@ import Testing
     for _ in 0..<400 { _ = quotas.take(question, for: first) }
     quotas.left(first)
     let beside = flood(quotas, second)
-    #expect(beside == Quotas.perUser.questions - Quotas.perConnection.questions)
+    #expect(beside == Limits.perUser.questions - Limits.perConnection.questions)
     for _ in 0..<beside { quotas.giveBack(question, of: second) }
-    for _ in 0..<Quotas.perConnection.questions { quotas.giveBack(question, of: first) }
-    #expect(flood(quotas, second) == Quotas.perConnection.questions)
+    for _ in 0..<Limits.perConnection.questions { quotas.giveBack(question, of: first) }
+    #expect(flood(quotas, second) == Limits.perConnection.questions)
   }
 
   @Test func fdsAreKeptFreeForTheBus() {
-    let quotas = Quotas(fdLimit: Quotas.reserve + 10)
+    let quotas = Quotas(fdLimit: Limits.reservedFDs + 10)
     #expect(flood(quotas, caller(":1.1")) == 10)
     #expect(flood(quotas, caller(":1.2")) == 0)
   }
 
   @Test func aRefusalTakesNothing() {
-    let quotas = Quotas(fdLimit: Quotas.reserve + 10)
+    let quotas = Quotas(fdLimit: Limits.reservedFDs + 10)
     #expect(!quotas.take(Load(questions: 1, fds: 11), for: caller(":1.1")))
     #expect(quotas.take(Load(questions: 1, fds: 10), for: caller(":1.1")))
   }
 
   @Test func whereFdsAreFewHalfAreLeftToOthers() {
-    let quotas = Quotas(fdLimit: Quotas.reserve + 20)
+    let quotas = Quotas(fdLimit: Limits.reservedFDs + 20)
     quotas.identify(caller(":1.1"), as: 1000)
     quotas.identify(caller(":1.2"), as: 1001)
     #expect(flood(quotas, caller(":1.1")) == 10)
@@ -96,13 +97,13 @@ import Testing
     let quotas = Quotas(fdLimit: 65536)
     for i in 0..<256 { _ = flood(quotas, caller(":1.\(i)")) }
     quotas.identify(caller(":1.999"), as: 1001)
-    #expect(flood(quotas, caller(":1.999")) == Quotas.perConnection.questions)
+    #expect(flood(quotas, caller(":1.999")) == Limits.perConnection.questions)
   }
 
   @Test func aUserHasOnlySoManyConnections() {
     let quotas = Quotas(fdLimit: 65536)
-    let all = (0...Quotas.connectionsPerUser).map { caller(":1.\($0)") }
-    #expect(all.filter { quotas.identify($0, as: 1000) }.count == Quotas.connectionsPerUser)
+    let all = (0...Limits.connectionsPerUser).map { caller(":1.\($0)") }
+    #expect(all.filter { quotas.identify($0, as: 1000) }.count == Limits.connectionsPerUser)
     quotas.left(all[0])
     #expect(quotas.identify(all.last!, as: 1000))
     #expect(all.allSatisfy { quotas.identify($0, as: 1000) } == false)
@@ -110,13 +111,13 @@ import Testing
 
   @Test func whatAConnectionLeavesUnderWayIsNoConnection() {
     let quotas = Quotas(fdLimit: 65536)
-    for i in 0..<(2 * Quotas.connectionsPerUser) {
+    for i in 0..<(2 * Limits.connectionsPerUser) {
       #expect(quotas.identify(caller(":1.\(i)"), as: 1000))
       _ = quotas.take(question, for: caller(":1.\(i)"))
       quotas.left(caller(":1.\(i)"))
     }
-    #expect(quotas.load(of: 1000).questions == 2 * Quotas.connectionsPerUser)
-    for i in 0..<(2 * Quotas.connectionsPerUser) {
+    #expect(quotas.load(of: 1000).questions == 2 * Limits.connectionsPerUser)
+    for i in 0..<(2 * Limits.connectionsPerUser) {
       quotas.giveBack(question, of: caller(":1.\(i)"))
     }
     #expect(quotas.load(of: 1000) == Load())
@@ -124,7 +125,7 @@ import Testing
 
   @Test func anAdministratorIsNotLockedOut() {
     let quotas = Quotas(fdLimit: 65536)
-    let all = (0...Quotas.connectionsPerUser).map { caller(":1.\($0)") }
+    let all = (0...Limits.connectionsPerUser).map { caller(":1.\($0)") }
     #expect(all.allSatisfy { quotas.identify($0, as: 0) })
   }
 

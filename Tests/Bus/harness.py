@@ -1,4 +1,4 @@
-"""What the tests speak of: a simulated machine, primed on a private bus, and clients of it.
+"""What the tests speak of: a simulated machine, and primed on a private bus.
 
 Everything waits for an event with a deadline; nothing sleeps. A test's primed must end with the fds
 that it began with.
@@ -14,30 +14,17 @@ import subprocess
 import tempfile
 import time
 import unittest
-from typing import NamedTuple
-
-from gi.repository import Gio, GLib
 
 import private_bus
+from client import ERROR, PATIENCE, Client, Refused
 
 PROJECT = pathlib.Path(__file__).resolve().parent.parent.parent
-NAME = "org.primed.Broker1"
-PATH = "/org/primed/Broker1"
-DEVICE = "org.primed.Broker1.Device"
-ERROR = "org.primed.Broker1.Error."
-PROPERTIES = "org.freedesktop.DBus.Properties"
-MANAGER = "org.freedesktop.DBus.ObjectManager"
-# Seconds; only a failing test ever waits so long.
-PATIENCE = 10
 
 # Set by the runner.
 primed = PROJECT / ".build/debug/primed"
 bus_kind = private_bus.Daemon
 
 STRANGER = 65534
-
-UNKNOWN, NATIVE, IN_PLACE, MAY_MOVE, MOVES, UNREACHABLE = range(6)
-GUESS, STATE, STABLE, INTENT = range(4)
 
 
 def dev_t(minor):
@@ -67,11 +54,6 @@ def laptop(**changes):
             {"id": "heap", "exporter": None, "home": "system", "residency": "system"},
             WARM_UP],
         **changes}
-
-
-def buffer(name):
-    """An fd that a simulated machine takes for the dma-buf `name` ("video.1": its plane 1)."""
-    return os.memfd_create(f"primed:{name}")
 
 
 class Primed:
@@ -135,6 +117,49 @@ class Primed:
     def fds(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
+    def wait_for_notice(self, word, seconds=PATIENCE):
+        """Until primed says this to the service manager, or said it before."""
+        self._notify.settimeout(seconds)
+        while word.encode() not in self._notify.recv(4096):
+            pass
+
+    def forget_notices(self):
+        while select.select([self._notify], [], [], 0)[0]:
+            self._notify.recv(4096)
+
+    def threads(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/task"))
+
+    def wait_for_threads(self, count):
+        deadline = time.monotonic() + PATIENCE
+        while self.threads() != count:
+            assert time.monotonic() < deadline, f"primed has {self.threads()} threads, not {count}"
+            select.select([], [], [], 0.01)
+
+    def wait_for_fds(self, count=None):
+        """Until so many are open; without a count, until none of a test's buffers is. The fds that came in a
+        message are closed soon after its answer, and not before it."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            links = self.links()
+            if len(links) == count or count is None and not any(one.startswith("/memfd:") for one in links):
+                return len(links)
+        raise AssertionError(f"primed's open fds, not {count}:\n" + "\n".join(links))
+
+    def wait_for_no(self, start):
+        """Until no fd is open whose link begins so."""
+        deadline = time.monotonic() + PATIENCE
+        while any(link.startswith(start) for link in self.links()):
+            assert time.monotonic() < deadline, f"primed has {start} open"
+
+    def links(self):
+        """What the open fds are."""
+        folder, links = f"/proc/{self.process.pid}/fd", []
+        for name in os.listdir(folder):
+            with contextlib.suppress(FileNotFoundError):
+                links.append(os.readlink(f"{folder}/{name}"))
+        return links
+
     def exit_code(self):
         return self.process.wait(PATIENCE)
 
@@ -151,154 +176,6 @@ class Primed:
             os.close(self._stderr)
             self._notify.close()
             self._stderr = None
-
-
-class Answer(NamedTuple):
-    device: int
-    access: int
-    confidence: int
-    buffer: int
-    generation: int
-    details: dict
-
-
-class Refused(Exception):
-    """An error reply: its D-Bus name and message."""
-
-    def __init__(self, name, message):
-        super().__init__(f"{name}: {message}")
-        self.name, self.message = name, message
-
-
-class Client:
-    """One connection, by GLib."""
-
-    def __init__(self, address):
-        flags = Gio.DBusConnectionFlags
-        self.bus = Gio.DBusConnection.new_for_address_sync(
-            address, flags.AUTHENTICATION_CLIENT | flags.MESSAGE_BUS_CONNECTION, None, None)
-        self.bus.set_exit_on_close(False)
-        self.signals = []
-
-    def call(self, interface, member, signature, *values, fds=(), path=PATH, name=NAME, reply_fds=False):
-        """The reply's values; borrows fds. A body's `h` is an index into `fds`."""
-        body = GLib.Variant(f"({signature})", values) if signature else None
-        try:
-            reply, received = self.bus.call_with_unix_fd_list_sync(
-                name, path, interface, member, body, None, Gio.DBusCallFlags.NO_AUTO_START,
-                PATIENCE * 1000, Gio.UnixFDList.new_from_array([os.dup(fd) for fd in fds]), None)
-        except GLib.Error as error:
-            remote = Gio.DBusError.get_remote_error(error)
-            Gio.DBusError.strip_remote_error(error)
-            raise Refused(remote or error.domain, error.message) from None
-        if reply_fds:
-            return received.steal_fds()
-        return reply.unpack()
-
-    def place(self, *buffers, **hints):
-        """Buffers by name or as fds; hints by name with _ for -, values as variants or plain ones."""
-        with opened(buffers) as fds:
-            return Answer(*self.call(
-                NAME, "Place", "aha{sv}", list(range(len(fds))), variants(hints), fds=fds))
-
-    def place_many_later(self, buffers, then):
-        """One PlaceMany, an item a buffer; `then` gets the list of answers."""
-        def replied(bus, result):
-            if bus.is_closed():
-                return
-            reply, _ = bus.call_with_unix_fd_list_finish(result)
-            then([Answer(*one) for one in reply.unpack()[0]])
-        with opened(buffers) as fds:
-            body = [([index], {}) for index in range(len(fds))]
-            self.bus.call_with_unix_fd_list(
-                NAME, PATH, NAME, "PlaceMany", GLib.Variant("(a(aha{sv}))", (body,)), None,
-                Gio.DBusCallFlags.NO_AUTO_START, PATIENCE * 1000,
-                Gio.UnixFDList.new_from_array([os.dup(fd) for fd in fds]), None, replied)
-
-    def place_many(self, *items):
-        """Items are (buffers, hints)."""
-        with contextlib.ExitStack() as stack:
-            fds, body = [], []
-            for buffers, hints in items:
-                mine = stack.enter_context(opened(buffers))
-                body.append((list(range(len(fds), len(fds) + len(mine))), variants(hints)))
-                fds += mine
-            return [Answer(*one) for one in self.call(NAME, "PlaceMany", "a(aha{sv})", body, fds=fds)[0]]
-
-    def set_defaults(self, **hints):
-        self.call(NAME, "SetDefaults", "a{sv}", variants(hints))
-
-    def release(self, device, why="test"):
-        """The guard's fd, the caller's to close."""
-        return self.call(NAME, "ReleaseDevice", "ts", device, why, reply_fds=True)[0]
-
-    def get(self, name, interface=NAME, path=PATH):
-        return self.call(PROPERTIES, "Get", "ss", interface, name, path=path)[0]
-
-    def get_all(self, interface=NAME, path=PATH):
-        return self.call(PROPERTIES, "GetAll", "s", interface, path=path)[0]
-
-    def objects(self):
-        return self.call(MANAGER, "GetManagedObjects", "")[0]
-
-    def ping(self):
-        self.call("org.freedesktop.DBus.Peer", "Ping", "")
-
-    def listen(self):
-        """From now on `signals` collects (path, member, values) of primed."""
-        self.bus.signal_subscribe(
-            None, None, None, None, None, Gio.DBusSignalFlags.NONE,
-            lambda bus, sender, path, interface, member, body: self.signals.append(
-                (path, member, body.unpack())) if path.startswith("/org/primed") else None)
-        # The match is in force once the bus has answered something sent after it.
-        self.call("org.freedesktop.DBus", "GetId", "", name="org.freedesktop.DBus", path="/org/freedesktop/DBus")
-
-    def wait_for(self, member, count=1):
-        """The values of the `count`th signal `member` since `listen`."""
-        wait_until(lambda: len(self.named(member)) >= count, f"{count} signal(s) {member}")
-        return self.named(member)[count - 1]
-
-    def named(self, member):
-        return [values for _, name, values in self.signals if name == member]
-
-    def settle(self):
-        """Whatever primed sent before now has arrived."""
-        self.ping()
-        while GLib.MainContext.default().iteration(False):
-            pass
-
-    def close(self):
-        if not self.bus.is_closed():
-            self.bus.close_sync(None)
-
-
-@contextlib.contextmanager
-def opened(buffers):
-    fds = [buffer(one) if isinstance(one, str) else os.dup(one) for one in buffers]
-    try:
-        yield fds
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def variants(hints):
-    types = {"usage": "as", "format": "u", "client": "u", "wake": "b", "fresh": "b", "explain": "b"}
-    return {key.replace("_", "-"): value if isinstance(value, GLib.Variant)
-            else GLib.Variant(types.get(key, "t"), value) for key, value in hints.items()}
-
-
-def wait_until(condition, what):
-    """Runs the main loop until `condition` holds."""
-    context = GLib.MainContext.default()
-    late = []
-    timer = GLib.timeout_add_seconds(PATIENCE, lambda: late.append(True))
-    while not condition():
-        if late:
-            raise AssertionError(f"waited in vain for {what}")
-        context.iteration(True)
-    if not late:
-        GLib.source_remove(timer)
 
 
 class BusTest(unittest.TestCase):
@@ -325,7 +202,7 @@ class BusTest(unittest.TestCase):
         self.client = self.connect()
         self.client.place(self.known_buffer)
         self.client.settle()
-        self.fds_at_start = self.daemon.fds()
+        self.fds_at_start = self.daemon.wait_for_fds()
 
     def start_bus(self):
         return bus_kind(self.folder, self.bus_log)
@@ -348,7 +225,7 @@ class BusTest(unittest.TestCase):
             deadline = time.monotonic() + PATIENCE
             while self.client.get("Statistics")["pending-queries"]:
                 self.assertLess(time.monotonic(), deadline, "queries are under way for ever")
-            self.assertEqual(self.daemon.fds(), self.fds_at_start, "primed's open fds")
+            self.daemon.wait_for_fds(self.fds_at_start)
 
     def evidence(self):
         """For a failed test."""

@@ -38,16 +38,20 @@ class HungFiles:
         return os.open(f"{self.folder}/{name}", os.O_RDWR)
 
     def wait_for_flush(self):
-        """Until somebody's close has begun to hang."""
+        """Until a close of the victim's has begun to hang, in a thread that is not its main one."""
         asked = os.read(self.flushes, 1)
         if asked != b"f":
-            raise AssertionError("primed asked the file system" if asked else "the file system's server ended")
+            raise AssertionError({b"m": "the main thread's close hangs", b"?": "the file system was asked",
+                                  b"": "the file system's server ended"}[asked])
 
     def end(self):
+        if self._server is None:
+            return
         os.kill(self._server, 9)
         os.waitpid(self._server, 0)
         LIBC.umount2(self.folder.encode(), MNT_DETACH)
         os.close(self.flushes)
+        self._server = None
 
 
 def serve(device, flushes, victim):
@@ -55,7 +59,7 @@ def serve(device, flushes, victim):
         request = os.read(device, 1 << 17)
         _, code, unique, node, _, _, thread = struct.unpack_from("<IIQQIII", request)
         if os.path.exists(f"/proc/{victim}/task/{thread}"):
-            os.write(flushes, b"f" if code == FLUSH else b"?")
+            os.write(flushes, b"?" if code != FLUSH else b"m" if thread == victim else b"f")
             continue
         answer = None
         if code == INIT:

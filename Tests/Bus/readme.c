@@ -1,5 +1,6 @@
-/* readme ADDRESS PRIMARY BUFFER: runs README's code for a compositor. The test puts it into readme-place.h
- * (the functions) and readme-defaults.h (the call that names the default). Prints the device, 0 for none. */
+/* readme ADDRESS PRIMARY BUFFER: runs the code for a compositor without the library, of the library's README. The test
+ * puts it into readme-place.h (the functions) and readme-defaults.h (the call that names the default). Prints the
+ * device, 0 for none. */
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>

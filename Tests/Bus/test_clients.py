@@ -3,7 +3,8 @@ import json
 import os
 import subprocess
 
-from harness import DGPU, IGPU, INTENT, NAME, NATIVE, PATH, PATIENCE, BusTest, opened, wait_until
+from client import INTENT, NAME, NATIVE, PATH, PATIENCE, opened, wait_until
+from harness import DGPU, IGPU, BusTest
 
 PLACE = "org.primed.Broker1.Place"
 

@@ -9,9 +9,8 @@ import xml.etree.ElementTree as xml
 
 from gi.repository import GLib
 
-from harness import (
-    DEVICE, DGPU, ERROR, IGPU, IN_PLACE, INTENT, NAME, NATIVE, PATH, PATIENCE, PROJECT, BusTest, dev_t, opened,
-    laptop, wait_until)
+from client import DEVICE, ERROR, INTENT, IN_PLACE, NAME, NATIVE, PATH, PATIENCE, opened, wait_until
+from harness import DGPU, IGPU, PROJECT, BusTest, dev_t, laptop
 
 CARD_OF_IGPU = dev_t(1)
 
@@ -247,8 +246,9 @@ class Documentation(BusTest):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 if member == "ReleaseDevice":
                     self.assertRegex(done.stdout, r"^h \d+\n$")
-                elif member == "Statistics":
-                    self.assertTrue(done.stdout.startswith("a{st} "))
+                elif member in ("Statistics", "Advise"):
+                    kind = {"Statistics": "a{st} ", "Advise": "a(tsau)ta{sv} "}[member]
+                    self.assertTrue(done.stdout.startswith(kind), done.stdout)
                 elif printed.endswith(" ..."):
                     self.assertTrue(done.stdout.startswith(printed[:-3]), done.stdout)
                 else:

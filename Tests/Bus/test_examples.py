@@ -1,10 +1,12 @@
 """The client library and the examples, against a running primed."""
 import pathlib
+import signal
 import subprocess
 import threading
 
 import harness
-from harness import DGPU, IGPU, MAY_MOVE, NATIVE, PROJECT, BusTest, laptop
+from client import MAY_MOVE, NATIVE
+from harness import DGPU, IGPU, PROJECT, BusTest, laptop
 
 LIBRARY = PROJECT / "Sources/CPrimedClient"
 EXAMPLES = PROJECT / "Tests/Examples"
@@ -69,12 +71,55 @@ class Examples(BusTest):
         lines = self.run_example("/usr/bin/python3", EXAMPLES / "place.py", self.bus.address, "game", "terminal")
         self.assertEqual(lines, [f"game {DGPU} {NATIVE}", f"terminal {IGPU} {NATIVE}"])
 
+    def built_with(self, source, *packages, compiler=("gcc", "-std=gnu11")):
+        program = f"{self.folder}/{source}.out"
+        flags = self.run_example("pkg-config", "--cflags", "--libs", "libsystemd", *packages)[0].split()
+        objects = [f"{self.folder}/{file.stem}.o" for file in sorted(LIBRARY.glob("*.c"))]
+        for file, made in zip(sorted(LIBRARY.glob("*.c")), objects):
+            self.run_example("gcc", "-std=c99", "-c", "-o", made, f"-I{LIBRARY}/include", file)
+        self.run_example(*compiler, "-Wall", "-Wextra", "-Werror", "-fPIC", "-o", program, f"-I{LIBRARY}/include",
+                         EXAMPLES / source, *objects, *flags)
+        return program
+
+    def test_wayland(self):
+        program = self.built_with("wayland.c", "wayland-server")
+        lines = self.run_example(program, self.bus.address, IGPU, "game")
+        self.assertEqual(lines, [f"game {DGPU} {NATIVE} primed"])
+        self.daemon.stop()
+        self.assertEqual(self.run_example(program, self.bus.address, IGPU, "game"), [f"game {IGPU} {MAY_MOVE} default"])
+
+    def test_glib(self):
+        lines = self.run_example(self.built_with("glib.c", "glib-2.0"), self.bus.address, IGPU, "game")
+        self.assertEqual(lines, [f"game {DGPU} {NATIVE} primed"])
+
+    def test_qt(self):
+        program = self.built_with("qt.cpp", "Qt5DBus", compiler=("g++", "-std=c++17"))
+        lines = self.run_example(program, self.bus.address, IGPU, "game")
+        self.assertEqual(lines, [f"library game {DGPU} {NATIVE}", f"qtdbus game {DGPU} {NATIVE}"])
+
+    def test_by_hand(self):
+        lines = self.run_example("/usr/bin/python3", EXAMPLES / "wire.py", self.bus.address, "game")
+        self.assertEqual(lines[-1], f"game {DGPU} {NATIVE}")
+
     def test_swift(self):
         program = harness.primed.parent / "PlaceExample"
         lines = self.run_example(program, self.bus.address, IGPU, "game", "terminal")
         self.assertEqual(lines, [
             f"game {DGPU} {NATIVE} asked", f"game {DGPU} {NATIVE} cached",
             f"terminal {IGPU} {NATIVE} asked", f"terminal {IGPU} {NATIVE} cached"])
+
+    def test_swift_explains(self):
+        lines = self.run_example(harness.primed.parent / "PlaceExample", self.bus.address, IGPU, "--explain", "game")
+        self.assertIn("rule: home-dedicated", lines)
+
+    def test_swift_takes_a_question_back(self):
+        """Of a primed that is stopped, and does not answer."""
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        try:
+            lines = self.run_example(harness.primed.parent / "PlaceExample", self.bus.address, IGPU, "--cancel", "game")
+        finally:
+            self.daemon.process.send_signal(signal.SIGCONT)
+        self.assertEqual(lines, ["game cancelled"])
 
     def test_swift_hears_of_changes(self):
         program = harness.primed.parent / "PlaceExample"

@@ -1,15 +1,19 @@
 """Floods, hung devices, full tables, lost buses: primed stays on the bus, or ends as it should."""
 import json
+import os
+import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 
 from gi.repository import GLib
 
 import harness
 import private_bus
-from harness import (
-    DGPU, ERROR, IGPU, INTENT, NAME, NATIVE, PATH, PATIENCE, BusTest, Primed, laptop, wait_until)
+from client import ERROR, INTENT, NAME, NATIVE, PATH, Refused, wait_until
+from harness import DGPU, IGPU, BusTest, Primed, laptop
 
 # Each asks about another buffer, so that each is a question of its own.
 GAMES = [{"id": f"game{i}", "exporter": "dgpu", "home": "dedicated", "residency": "dedicated"} for i in range(400)]
@@ -119,7 +123,9 @@ class Ends(BusTest):
 
     def test_lost_bus(self):
         self.bus.stop()
-        self.assertNotEqual(self.daemon.exit_code(), 0, "systemd starts it again")
+        self.assertEqual(self.daemon.exit_code(), 1, "systemd starts it again")
+        self.daemon.read_log()
+        self.assertIn("the bus is lost: it ended, or closed the connection", self.daemon.log)
         self.bus.start()
         again = Primed(self.bus.address, self.folder, self.scenario)
         self.addCleanup(again.stop)
@@ -228,6 +234,132 @@ class CacheShares(BusTest):
             self.assertEqual(again[:4], answer)
 
 
+# Asks about "game" again and again, COUNT times with `fresh` and a window of 32; prints what came of the last.
+FRESH_FLOOD = """
+import os, sys
+from jeepney import DBusAddress, MessageType, new_method_call
+from jeepney.io.blocking import open_dbus_connection
+broker = DBusAddress(%r, bus_name=%r, interface=%r)
+with open_dbus_connection(sys.argv[1], enable_fds=True) as bus:
+    sent = answered = 0
+    while answered < int(sys.argv[2]):
+        if sent < int(sys.argv[2]) and sent - answered < 32:
+            fd = os.memfd_create("primed:game")
+            hints = {"fresh": ("b", True), "explain": ("b", True)}
+            bus.send(new_method_call(broker, "Place", "aha{sv}", ([fd], hints)))
+            os.close(fd)
+            sent += 1
+        else:
+            reply = bus.receive(timeout=10)
+            answered += reply.header.message_type != MessageType.signal
+    print(reply.body[0], reply.body[5]["evidence"][1])
+""" % (PATH, NAME, NAME)
+
+# A preload library: what logind says of every user, as its environment has it.
+SEATED = """
+#include <stdlib.h>
+int sd_uid_is_on_seat(unsigned uid, int active, const char *seat) { return getenv("SEATED") != NULL; }
+"""
+
+
+class Seats(BusTest):
+    """Whoever is not at the machine has nothing looked at again and nothing woken."""
+
+    seated = False
+    scenario = laptop(devices=[*laptop()["devices"],
+                               {"id": "asleep", "driver": "nouveau", "render": 130, "power": "suspended"}])
+
+    def setUp(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="primed-seat-"))
+        (pathlib.Path(folder) / "seat.c").write_text(SEATED)
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", f"{folder}/seat.so", f"{folder}/seat.c"], check=True)
+        self.limits = ("env", f"LD_PRELOAD={folder}/seat.so", *(["SEATED=1"] if self.seated else []))
+        super().setUp()
+
+    def flood(self, count):
+        before = self.client.get("Statistics")["looks"]
+        flood = self.as_stranger("/usr/bin/python3", "-c", FRESH_FLOOD, self.bus.address, str(count))
+        self.assertEqual(flood.returncode, 0, flood.stderr)
+        self.assertTrue(flood.stdout.startswith(f"{DGPU} "), flood.stdout)
+        return self.client.get("Statistics")["looks"] - before, flood.stdout
+
+    def wake(self):
+        """A stranger's question about a buffer, with `wake`; the sleeping device's power after it."""
+        asker = ASKER.replace("([fd], {})", "([fd], {'wake': ('b', True), 'explain': ('b', True)})")
+        asker = asker.replace("body[:3]", "body[5]['evidence'][1]")
+        asked = self.as_stranger("/usr/bin/python3", "-c", asker, self.bus.address, "heap")
+        self.client.settle()
+        asleep = [one["org.primed.Broker1.Device"]["Power"] for path, one in self.client.objects().items()
+                  if one.get("org.primed.Broker1.Device", {}).get("Driver") == "nouveau"]
+        return asleep, asked.stdout
+
+    def test_no_look_is_forced(self):
+        looks, evidence = self.flood(300)
+        self.assertLessEqual(looks, 1)
+        self.assertIn("wake and fresh are ignored", evidence)
+
+    def test_nothing_is_woken(self):
+        power, evidence = self.wake()
+        self.assertEqual(power, ["suspended"])
+        self.assertIn("ignored", evidence)
+
+
+class FreshFlood(Seats):
+    """Who is at the machine forces so many looks a second, and then the last look is the answer."""
+
+    seated = True
+
+    def test_no_look_is_forced(self):
+        since = time.monotonic()
+        looks, evidence = self.flood(600)
+        self.assertGreater(looks, 0)
+        # A window of questions may join one look.
+        self.assertLessEqual(looks, 64 * (2 + time.monotonic() - since))
+        self.assertNotIn("ignored", evidence)
+
+    def test_nothing_is_woken(self):
+        power, evidence = self.wake()
+        self.assertEqual(power, ["active"])
+
+
+class ManyCallers(BusTest):
+    """More of them than the bus lets primed watch, all of one user: another one is served."""
+
+    def start_bus(self):
+        return private_bus.Daemon(self.folder, self.bus_log, max_connections_per_user=1024)
+
+    def test_the_largest_gives_way(self):
+        callers = [self.connect() for _ in range(460)]
+        for caller in callers:
+            caller.set_defaults(primary_device=DGPU)
+        asked = self.as_stranger("/usr/bin/python3", "-c", ASKER, self.bus.address, "game", "terminal")
+        self.assertEqual(len(asked.stdout.splitlines()), 2, asked.stderr)
+        self.assertNotIn("too many", asked.stdout)
+        self.assertEqual(callers[-1].place("heap").device, DGPU, "the newest keeps what it said")
+        self.assertEqual(callers[0].place("heap").device, IGPU, "the oldest was forgotten")
+
+
+class Watchdog(BusTest):
+    """systemd's watchdog is fed by an answer that came by way of the bus, and by nothing else."""
+
+    leaves_daemon_running = False
+    limits = ("env", "WATCHDOG_USEC=600000")
+
+    def test_fed_while_the_bus_passes_on_our_calls(self):
+        for _ in range(3):
+            self.daemon.wait_for_notice("WATCHDOG=1")
+
+    def test_it_ends_when_the_bus_does_not(self):
+        self.daemon.wait_for_notice("WATCHDOG=1")
+        os.kill(self.bus.process.pid, signal.SIGSTOP)
+        try:
+            self.assertEqual(self.daemon.exit_code(), 1)
+        finally:
+            os.kill(self.bus.process.pid, signal.SIGCONT)
+        self.daemon.read_log()
+        self.assertIn("don't come back to us by way of the bus", self.daemon.log)
+
+
 class FewMatches(BusTest):
     """A bus that has no match left for primed: who can't be watched is refused, and primed stays."""
 
@@ -241,7 +373,7 @@ class FewMatches(BusTest):
             try:
                 client.set_defaults(primary_device=DGPU)
                 self.assertEqual(client.place("heap").device, DGPU)
-            except harness.Refused as error:
+            except Refused as error:
                 self.assertEqual(error.name, ERROR + "LimitsExceeded")
                 self.assertEqual(client.place("warm-up").device, IGPU, "what is known is answered")
                 refused += 1
@@ -261,5 +393,4 @@ class Forgeries(BusTest):
         self.assertEqual(self.client.place("heap").device, DGPU)
 
     def daemon_name(self):
-        return self.client.call("org.freedesktop.DBus", "GetNameOwner", "s", NAME, name="org.freedesktop.DBus",
-                                path="/org/freedesktop/DBus")[0]
+        return self.client.ask_bus("GetNameOwner", "s", NAME)

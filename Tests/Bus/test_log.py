@@ -2,7 +2,8 @@
 import os
 import tempfile
 
-from harness import DGPU, BusTest, Client, laptop
+from client import Client
+from harness import DGPU, BusTest, laptop
 
 
 class Log(BusTest):

@@ -2,7 +2,8 @@
 import pathlib
 import signal
 
-from harness import DGPU, IGPU, IN_PLACE, NATIVE, BusTest, Primed
+from client import IN_PLACE, NATIVE
+from harness import DGPU, IGPU, BusTest, Primed
 
 
 class OwnPairs(BusTest):
@@ -20,7 +21,7 @@ class OwnPairs(BusTest):
         self.client.listen()
         self.client.place("warm-up")
         self.client.settle()
-        self.fds_at_start = self.daemon.fds()
+        self.fds_at_start = self.daemon.wait_for_fds()
 
     def rewrite(self, text):
         """Other rows, and a reload; waits for its signal."""
@@ -58,10 +59,10 @@ class OwnPairs(BusTest):
         self.assertEqual(self.terminal(), (DGPU, IN_PLACE))
 
     def test_kernels(self):
-        """The simulated kernel is a 6.12."""
-        self.begin(b"i915 amdgpu pins nothing hangs 6.13..\n")
+        """The simulated kernel is a 7.3."""
+        self.begin(b"i915 amdgpu pins nothing hangs 7.4..\n")
         self.assertEqual(self.terminal(), (DGPU, IN_PLACE))
-        self.rewrite(b"i915 amdgpu pins nothing hangs 6.1..6.12\n")
+        self.rewrite(b"i915 amdgpu pins nothing hangs 6.13..7.3\n")
         self.assertEqual(self.terminal(), (IGPU, NATIVE))
 
     def test_bad_lines_are_left_out(self):

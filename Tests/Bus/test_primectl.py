@@ -1,11 +1,15 @@
 """primectl against a running primed: what programs read, what people are told when it goes wrong."""
 import json
 import os
+import pathlib
 import signal
 import subprocess
+import tempfile
+import unittest
 
 import harness
-from harness import DGPU, IGPU, NATIVE, PATIENCE, BusTest, Primed, laptop
+from client import NATIVE, PATIENCE
+from harness import DGPU, IGPU, BusTest, Primed, laptop
 
 
 class Asking(BusTest):
@@ -50,6 +54,28 @@ class Primectl(Asking):
         _, said = self.run_it("place", "--buffer", "nothing", status=1)
         self.assertIn("scenario show", said)
 
+    def test_place_with_candidates_and_verdicts(self):
+        words = ["place", "--buffer", "game", "--hint", "candidates=renderD129,card1", "--hint", "verdicts"]
+        self.assertEqual(self.json(*words)["device"], DGPU)
+        self.assertEqual(self.json("explain", *words[1:])["device"], DGPU)
+        self.json("place", "--buffer", "game", "--hint", "candidates=", "--hint", "verdicts=false")
+        _, said = self.run_it("place", "--buffer", "game", "--hint", "candidates", status=64)
+        self.assertIn("candidates=", said)
+        _, said = self.run_it("place", "--buffer", "game", "--hint", "candidates=renderD7", status=1)
+        self.assertIn("no such device", said)
+
+    def test_advise(self):
+        told = self.json("advise", "amdgpu:sample,capture", "renderD128")
+        self.assertEqual(told["generation"], self.client.get("Generation"))
+        places = self.client.advise((DGPU, 5), (IGPU, 0))[0]
+        self.assertEqual([place["device"] for place in told["places"]], [place[0] for place in places])
+        self.assertIn("ALLOCATE ON" if places else "copy", self.run_it("advise", "amdgpu:sample", "i915")[0])
+        for words, mend, status in ((["amdgpu:play"], "play is none of sample, scanout, capture", 64),
+                                    (["amdgpu"] * 9, "more than 8", 64), (["renderD7:sample"], "no such device", 1),
+                                    (["amdgpu", "--hint", "usage=sample"], "no such hint; one of format", 64)):
+            with self.subTest(words):
+                self.assertIn(mend, self.run_it("advise", *words, status=status)[1])
+
     def test_status(self):
         told = self.json("status")
         self.assertEqual(told["Version"], self.client.get("Version"))
@@ -87,6 +113,20 @@ class Primectl(Asking):
         added = next(one for one in iter(happened, None) if one["what"] == "added")
         self.assertEqual(added["device"]["RenderDevice"], DGPU)
 
+    def test_monitor_what_is_asked_for(self):
+        kinds = "running,removed,changed"
+        monitor = self.start("monitor", "--json", "--what", "running,removed", "--device", "renderD129")
+        other = self.start("monitor", "--json", "--what", kinds, "--device", "renderD128")
+        happened = lambda one: json.loads(one.stdout.readline())["what"]
+        self.assertEqual([happened(monitor), happened(other)], ["running", "running"])
+        self.daemon.happen("unplug dgpu")
+        self.assertEqual(happened(monitor), "removed")
+        # primed tells first who went, then what that changes.
+        self.assertEqual(happened(other), "changed")
+        self.daemon.happen("plug dgpu")
+        _, said = self.run_it("monitor", "--what", "came", status=64)
+        self.assertIn("--what came: one of running, invalidated", said)
+
     def test_monitor_in_words(self):
         monitor = self.start("monitor")
         happened = lambda: monitor.stdout.readline().split("  ", 1)[1]
@@ -105,7 +145,7 @@ class Primectl(Asking):
         self.daemon = Primed(self.bus.address, self.folder, self.scenario)
         self.addCleanup(self.daemon.stop)
         self.assertTrue(next(one for one in iter(monitor.stdout.readline, None) if '"running": true' in one))
-        self.fds_at_start = self.daemon.fds()
+        self.fds_at_start = self.daemon.wait_for_fds()
 
     def test_says_that_it_waits(self):
         os.kill(self.daemon.process.pid, signal.SIGSTOP)
@@ -127,3 +167,47 @@ class NoDaemon(Asking):
                       ["release", "amdgpu"]):
             _, said = self.run_it(*words, status=1)
             self.assertIn("start it: primed --bus unix:path=", said)
+
+
+class Guard(unittest.TestCase):
+    def test_it_runs_the_program_with_the_guard(self):
+        primectl = harness.primed.with_name("primectl")
+        with tempfile.TemporaryDirectory(prefix="primed-guard-") as folder:
+            subprocess.run([harness.PROJECT / "systemd/build-client", folder], check=True)
+            program = pathlib.Path(folder, "primectl")
+            program.write_bytes(primectl.read_bytes())
+            program.chmod(0o755)
+            done = subprocess.run([program, "guard", "--all", "--log", "--bus", "unix:path=/x", "--", "env"],
+                                  capture_output=True, text=True, timeout=PATIENCE)
+            told = dict(line.split("=", 1) for line in done.stdout.splitlines())
+            self.assertEqual({name: told.get(name) for name in (
+                "LD_PRELOAD", "PRIMED_GUARD_ALL", "PRIMED_GUARD_LOG", "PRIMED_GUARD_BUS")}, {
+                "LD_PRELOAD": f"{folder}/libprimed-guard.so", "PRIMED_GUARD_ALL": "1", "PRIMED_GUARD_LOG": "1",
+                "PRIMED_GUARD_BUS": "unix:path=/x"})
+            self.assertEqual(subprocess.run([program, "guard", "--", "sh", "-c", "exit 7"]).returncode, 7)
+            missing = subprocess.run([program, "guard", "--", "/nonexistent"], capture_output=True, text=True)
+            self.assertEqual(missing.returncode, 1)
+            self.assertIn("/nonexistent", missing.stderr)
+
+    def test_it_finds_the_guard_where_it_is_installed(self):
+        """By systemd/install and by the package."""
+        with tempfile.TemporaryDirectory(prefix="primed-guard-") as folder:
+            root = pathlib.Path(folder)
+            (root / "bin").mkdir()
+            (root / "bin/primectl").write_bytes(harness.primed.with_name("primectl").read_bytes())
+            (root / "bin/primectl").chmod(0o755)
+            words = [root / "bin/primectl", "guard", "--", "sh", "-c", "echo $LD_PRELOAD"]
+            missing = subprocess.run(words, capture_output=True, text=True)
+            self.assertEqual(missing.returncode, 1)
+            self.assertIn("libprimed-client0", missing.stderr)
+            for place in ("lib/primed", "lib/x86_64-linux-gnu/primed"):
+                (root / place).mkdir(parents=True)
+                guard = root / place / "libprimed-guard.so"
+                subprocess.run(["gcc", "-shared", "-o", guard, "-x", "c", "/dev/null"], check=True)
+                found = subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+                self.assertEqual(os.path.realpath(found), str(guard))
+                guard.unlink()
+
+    def test_nothing_to_run(self):
+        primectl = harness.primed.with_name("primectl")
+        self.assertEqual(subprocess.run([primectl, "guard"], capture_output=True).returncode, 64)

@@ -4,8 +4,8 @@ import os
 from gi.repository import Gio
 
 import harness
-from harness import (
-    DEVICE, DGPU, IGPU, NAME, NATIVE, STABLE, BusTest, Primed, dev_t, laptop, wait_until)
+from client import DEVICE, NAME, NATIVE, STABLE, wait_until
+from harness import DGPU, IGPU, BusTest, Primed, dev_t, laptop
 
 
 class Devices(BusTest):
@@ -57,7 +57,7 @@ class Release(BusTest):
         self.client.listen()
         guard = self.client.release(dev_t(0), "for VFIO")
         self.client.settle()
-        members = [member for _, member, _ in self.client.signals]
+        members = [member for _, member, _ in self.client.heard.all]
         self.assertEqual(members[0], "DeviceReleasing", "the warning comes first")
         self.assertEqual(self.client.named("DeviceReleasing"), [(DGPU,)])
         self.assertEqual(self.state(), "released")

@@ -2,7 +2,8 @@
 import subprocess
 import time
 
-from harness import DGPU, NATIVE, PATIENCE, STATE, BusTest, laptop
+from client import NATIVE, PATIENCE, STATE
+from harness import DGPU, BusTest, laptop
 
 XR24 = 0x34325258
 

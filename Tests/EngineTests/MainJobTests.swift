@@ -1,42 +1,33 @@
-// The main job on a hybrid laptop: an i915 that drives the panel, an amdgpu with memory of its own.
+// The main job, on a hybrid laptop: an i915 that drives the panel, and an amdgpu with dedicated
+// memory.
 
-import Kernel
 import Placement
+import Ports
+import Simulation
 import Testing
 
 @testable import Engine
 
 struct Laptop {
-  let machine = FakeMachine()
+  let machine: SimulatedMachine
   let engine: QueryEngine
   let igpu: DeviceNumber
   let dgpu: DeviceNumber
 
-  init(noMove: NoMove = .honoured) throws {
-    machine.noMove = noMove
+  init(noMove: KernelModel.NoMoveFlag = .honoured) throws {
+    machine = SimulatedMachine(noMove: noMove, version: KernelVersion(6, 12))
     igpu = machine.plug("igpu", "i915", minor: 1) { $0.bootVGA = true }
     dgpu = machine.plug("dgpu", "amdgpu", minor: 0, dedicated: 8 << 30)
-    machine.reaches = [("igpu", "dgpu", .system)]
-    var settings = EngineSettings()
-    settings.kernel = KernelVersion(6, 12)
-    engine = QueryEngine(
-      devices: machine, reader: machine, prober: machine, time: machine, settings: settings)
+    machine.reach("igpu", "dgpu", .system)
+    engine = machine.engine()
     try engine.start()
-  }
-
-  func allocate(
-    _ inode: UInt64, on exporter: String?, home: Memory, in residency: Memory? = nil,
-    name: ExporterName = .drm
-  ) {
-    machine.buffers[inode] = FakeMachine.Buffer(
-      exporter: exporter, home: home, residency: residency ?? home, name: name)
   }
 }
 
 @Suite struct MainJobTests {
   @Test func bufferOfTheDedicatedGPUStaysThere() throws {
     let laptop = try Laptop()
-    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
     let answer = laptop.machine.place(laptop.engine, 7) { $0.primaryDevice = laptop.igpu }
     #expect(answer.device == laptop.dgpu)
     #expect(answer.access == .native)
@@ -49,11 +40,11 @@ struct Laptop {
   @Test func evictedAtFirstSightThenHome() throws {
     let laptop = try Laptop()
     laptop.machine.records = false
-    laptop.allocate(7, on: "dgpu", home: .dedicated, in: .system)
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated, in: .system)
     let first = laptop.machine.place(laptop.engine, 7) { $0.primaryDevice = laptop.igpu }
     #expect(first.confidence == .state)
     #expect(first.recheck == 250)
-    laptop.machine.buffers[7]!.residency = .dedicated
+    laptop.machine.migrate(7, to: .dedicated)
     laptop.machine.now += 5_000
     let second = laptop.machine.place(laptop.engine, 7) { $0.primaryDevice = laptop.igpu }
     #expect(second.device == laptop.dgpu)
@@ -65,9 +56,9 @@ struct Laptop {
 
   @Test func mainlineKnowsByTheExportersName() throws {
     let laptop = try Laptop(noMove: .ignored)
-    laptop.allocate(7, on: "dgpu", home: .dedicated)
-    laptop.allocate(8, on: "igpu", home: .system, name: .named("i915"))
-    laptop.allocate(9, on: nil, home: .system, name: .named("udmabuf"))
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
+    laptop.machine.allocate(8, on: "igpu", home: .system)
+    laptop.machine.allocate(9, on: nil, home: .system)
     #expect(laptop.machine.place(laptop.engine, 7).device == laptop.dgpu)
     #expect(laptop.machine.place(laptop.engine, 8).device == laptop.igpu)
     let answer = laptop.machine.place(laptop.engine, 9) { $0.primaryDevice = laptop.dgpu }

@@ -1,7 +1,8 @@
-// Buffers of several planes: decided together, looked at one by one.
+// Buffers of several planes: decided together, observed one by one.
 
-import Kernel
 import Placement
+import Ports
+import Simulation
 import Testing
 
 @testable import Engine
@@ -20,7 +21,7 @@ import Testing
 
   @Test func theSameDMABufTwiceIsProbedOnce() throws {
     let laptop = try Laptop()
-    laptop.allocate(7, on: "dgpu", home: .dedicated)
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
     let answer = place(laptop, [7, 7])
     #expect(answer.device == laptop.dgpu)
     #expect(answer.access == .native)
@@ -29,20 +30,20 @@ import Testing
 
   @Test func planesOfTwoExportersGoWhereBothAreReached() throws {
     let laptop = try Laptop()
-    laptop.allocate(7, on: "dgpu", home: .dedicated)
-    laptop.allocate(8, on: "igpu", home: .system, name: .named("i915"))
-    laptop.machine.reaches.append(("dgpu", "igpu", .system))
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
+    laptop.machine.allocate(8, on: "igpu", home: .system)
+    laptop.machine.reach("dgpu", "igpu", .system)
     let answer = place(laptop, [8, 7]) { $0.primaryDevice = laptop.igpu }
     #expect(answer.device == laptop.dgpu)
     #expect(answer.access == .inPlace)
-    #expect(answer.buffer == BufferIdentity(inode: 8))
+    #expect(answer.buffer == laptop.machine.identity(8))
     #expect(laptop.machine.moves == 0)
   }
 
   @Test func onlyThePlanesThatAreNotKnownAreLookedAt() throws {
     let laptop = try Laptop()
     for inode in 7...9 as ClosedRange<UInt64> {
-      laptop.allocate(inode, on: "dgpu", home: .dedicated)
+      laptop.machine.allocate(inode, on: "dgpu", home: .dedicated)
     }
     _ = place(laptop, [7])
     #expect(laptop.machine.imports == 2)
@@ -54,8 +55,8 @@ import Testing
   @Test func theSoonestRecheckIsTheAnswers() throws {
     let laptop = try Laptop()
     laptop.machine.records = false
-    laptop.allocate(7, on: "dgpu", home: .dedicated)
-    laptop.allocate(8, on: "dgpu", home: .dedicated)
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
+    laptop.machine.allocate(8, on: "dgpu", home: .dedicated)
     _ = place(laptop, [7])
     laptop.machine.now += 100
     #expect(place(laptop, [7, 8]).recheck == 150)

@@ -47,10 +47,12 @@ static int make_buffer(const char *name)
 
 static int ask(struct primed_client *client, char *name, int fd)
 {
-	struct primed_query query = {.planes = &fd, .n_planes = 1, .usage = PRIMED_USAGE_SAMPLE};
-	struct primed_placement now;
+	struct primed_query query = PRIMED_QUERY_INIT;
+	struct primed_placement now = PRIMED_PLACEMENT_INIT;
 	int r;
 
+	query.planes = &fd;
+	query.n_planes = 1;
 	r = primed_client_place(client, &query, &now, placed, name);
 	if (r < 0)
 		perror(name);
@@ -65,11 +67,11 @@ int main(int count, char **words)
 {
 	if (count < 3)
 		return 2;
-	struct primed_client_options options = {
-		.address = *words[1] ? words[1] : NULL,
-		.default_device = strtoull(words[2], NULL, 10),
-		.timeout = 5000,
-	};
+	struct primed_client_options options = PRIMED_CLIENT_OPTIONS_INIT;
+
+	options.address = *words[1] ? words[1] : NULL;
+	options.default_device = strtoull(words[2], NULL, 10);
+	options.timeout = 5000;
 	struct primed_client *client = primed_client_open(&options);
 
 	if (!client) {

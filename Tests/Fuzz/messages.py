@@ -5,23 +5,23 @@ import array
 import os
 import socket
 
+import contract
 from jeepney import DBusAddress, HeaderFields, MessageType, new_method_call, new_signal
 
 NAME, PATH = "org.primed.Broker1", "/org/primed/Broker1"
 PROPERTIES, MANAGER = "org.freedesktop.DBus.Properties", "org.freedesktop.DBus.ObjectManager"
 DEEPEST = 12
 BASIC = "ybnqiuxtdsog"
-METHODS = [(PATH, NAME, member) for member in ("Place", "PlaceMany", "SetDefaults", "ReleaseDevice", "Nothing")]
+METHODS = [(PATH, NAME, member) for member in ("Place", "PlaceMany", "Advise", "SetDefaults", "ReleaseDevice", "Nothing")]
 METHODS += [(PATH, PROPERTIES, member) for member in ("Get", "GetAll", "Set")]
 METHODS += [(PATH, MANAGER, "GetManagedObjects"), (PATH, "org.freedesktop.DBus.Peer", "Ping"),
             (PATH, "org.freedesktop.DBus.Introspectable", "Introspect"),
             ("/org/freedesktop/LogControl1", PROPERTIES, "Set"), ("/org/primed/Broker1/device/none", PROPERTIES, "GetAll"),
             ("/", "org.freedesktop.DBus.Peer", "Ping")]
-METHODS += 8 * METHODS[:2]   # where there is most to get wrong
-SIGNATURES = {"Place": "aha{sv}", "PlaceMany": "a(aha{sv})", "SetDefaults": "a{sv}", "ReleaseDevice": "ts",
+METHODS += 8 * METHODS[:3]   # where there is most to get wrong
+SIGNATURES = {"Place": "aha{sv}", "PlaceMany": "a(aha{sv})", "Advise": "a(tu)a{sv}", "SetDefaults": "a{sv}", "ReleaseDevice": "ts",
               "Get": "ss", "GetAll": "s", "Set": "ssv"}
-HINTS = ["sampling-device", "target-device", "primary-device", "usage", "format", "modifier", "client", "wake",
-         "fresh", "explain", "", "colour"]
+HINTS = [*contract.HINTS, "", "colour"]
 WORDS = ["", NAME, "org.primed.Broker1.Device", "Statistics", "Generation", "LogLevel", "sample", "x" * 300, "\U0001f600"]
 
 
@@ -103,9 +103,14 @@ class Source:
 
     def hints(self):
         def hint():
+            key = self.random.choice(HINTS)
+            if key in contract.HINTS and self.random.random() < 0.7:
+                inner = contract.HINTS[key]
+                # A list may be too long.
+                return key, (inner, self.value(inner, self.random.choice([0, 1])))
             inner = self.type(DEEPEST - 2)
-            return inner, self.value(inner, DEEPEST - 2)
-        return {self.random.choice(HINTS): hint() for _ in range(self.random.randint(0, 5))}
+            return key, (inner, self.value(inner, DEEPEST - 2))
+        return dict(hint() for _ in range(self.random.randint(0, 5)))
 
     def planes(self):
         known = self.random.random() < 0.7
@@ -116,6 +121,9 @@ class Source:
         wanted = SIGNATURES.get(member, "")
         if member == "Place" and self.random.random() < 0.6:
             return wanted, (self.planes(), self.hints())
+        if member == "Advise" and self.random.random() < 0.6:
+            users = [(self.number(False, 64), self.number(False, 32)) for _ in range(self.random.randint(0, 9))]
+            return wanted, (users, self.hints())
         if member == "PlaceMany" and self.random.random() < 0.6:
             return wanted, ([(self.planes(), self.hints()) for _ in range(self.random.randint(0, 70))],)
         if self.random.random() < 0.3:

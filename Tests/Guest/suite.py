@@ -28,11 +28,23 @@ import vm
 GROUP_TIMEOUT = 1200   # seconds; a busy machine takes several times as long as an idle one
 PROGRAMS = ("primed", "primectl", "primed-introspect")
 
-# What is run on which kernel: on the first all groups; on the others what depends on how a kernel lays out its
-# memory, which is what introspection reads.
-KERNELS = {"6.12": (), "6.1": ("introspection", "introspection_races", "introspection_service.Answers",
-                               "introspection_service.Calibration")}
+# The kernels, the newest first, and the groups of a whole run: on the newest all that were seen to pass there; on 6.12
+# the others, and those that are about what kernels differ in; on 6.1 what of these differs there. --all runs every
+# group on each.
+KERNELS = {
+    "newest": ("bad_calls", "compositor", "devices_hang", "devices_power", "devices_release", "devices_storm",
+               "eviction", "hotplug", "install", "introspection", "introspection_races", "kernel", "look",
+               "nothing_moves", "objects", "package", "pairs", "placement", "quotas", "sinks", "vmwgfx"),
+    "6.12": ("devices_polite", "introspection", "introspection_races", "introspection_service", "kernel",
+             "nothing_moves", "objects", "pairs", "placement", "service"),
+    # Without udmabuf, introspection waits for a buffer on a device there.
+    "6.1": ("introspection", "introspection_races", "introspection_service", "kernel", "pairs", "placement"),
+    "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
+    "desktop-6.12": ("guard",),
+}
+ON_DESKTOP = KERNELS["desktop"]   # and on no other: they need its compositors
 FIRST = next(iter(KERNELS))
+SLOWEST = 8   # restores whose time the summary tells
 
 
 def pack(directory, project, binaries):
@@ -42,8 +54,15 @@ def pack(directory, project, binaries):
     for name in ("README.md", "LICENSE"):
         shutil.copy(project / name, directory)
     shutil.copytree(project / "Tests/Guest/tests", directory / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("client.py", "contract.py"):   # the tests on a bus ask by the same client
+        shutil.copy(project / "Tests/Bus" / name, directory / "tests")
     # What the tests' own programs in C share with it.
     shutil.copytree(project / "Sources/CBPF/include", directory / "include")
+    # The proof's compositor, and the client library that it asks with.
+    shutil.copytree(project / "Tests/Guest/proof", directory / "proof")
+    shutil.copytree(project / "Sources/CPrimedClient", directory / "Sources/CPrimedClient")
+    # From which prepare_introspection makes the program anew.
+    shutil.copytree(project / "Sources/BPFLoader/Program", directory / "program")
     (directory / "bin").mkdir()
     for name in PROGRAMS:
         if (binaries / name).exists():   # a missing one fails the tests, by name
@@ -62,11 +81,15 @@ class Group(collections.namedtuple("Group", "kernel name words")):
         return self.prefix + self.name
 
 
-def groups(parcel, kernel, words):
-    """The restores for all groups, or for those that words, each GROUP or GROUP.WORD, name."""
+def groups(parcel, kernel, words=None):
+    """The restores for all groups that the kernel's guest is for, or for those that words, each GROUP or GROUP.WORD,
+    name.
+    """
     names = sorted(path.stem.removeprefix("test_") for path in (parcel / "tests").glob("test_*.py"))
     chosen = {}
-    for word in words or names:
+    if words is None:
+        words = [name for name in names if (name in ON_DESKTOP) == kernel.startswith("desktop")]
+    for word in words:
         name, _, rest = word.partition(".")
         if name not in names:
             sys.exit(f"guest: no group of tests {name}; there are: {' '.join(names)}")
@@ -74,29 +97,51 @@ def groups(parcel, kernel, words):
     return [Group(kernel, name, words) for name, words in chosen.items()]
 
 
-def run(make_image, parcel, kernels, words):
-    """Runs the tests that are named, or what is to be run on each kernel, in guests in the images that
-    `make_image` returns (KERNEL -> directory). Returns the exit status: 0 only if all passed and there were any.
+def run(make_image, parcel, kernels, words, whole=False):
+    """Runs the tests that are named, or what is to be run on each kernel (all of them if `whole`), in guests in the
+    images that `make_image` returns (KERNEL -> directory). Returns the exit status: 0 only if all passed and there
+    were any.
     """
     # The other kernels' first, since one of these is long: at the end it would go alone.
-    chosen = [group for kernel in reversed(kernels) for group in groups(parcel, kernel, words or KERNELS[kernel])]
+    chosen = [group for kernel in reversed(kernels)
+              for group in groups(parcel, kernel, words or (None if whole else KERNELS[kernel]))]
     for name in {group.name for group in chosen}:   # now, since every guest gets the whole parcel
         prepare = parcel / f"tests/prepare_{name}"
         if prepare.exists():
             subprocess.run([prepare], cwd=parcel, check=True)
-    verdicts = {}
+    left = {kernel: sorted({group.name for group in groups(parcel, kernel)}
+                           - {group.name for group in chosen if group.kernel == kernel}) for kernel in kernels}
+    for kernel, names in left.items():
+        if names and not words:
+            print(f"guest: {kernel}: left out: {', '.join(names)}", flush=True)
+    for group in chosen:
+        if not words and "" not in group.words:
+            print(f"guest: {group}: of its tests only {', '.join(group.words)}", flush=True)
+    verdicts, times = {}, {}
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        images = {kernel: pool.submit(make_image, kernel) for kernel in kernels}
+        images = {kernel: pool.submit(timed_image, make_image, kernel, times) for kernel in kernels}
         alone = [group for group in chosen if pace(parcel, group) == "real"]
         beside = [group for group in chosen if group not in alone]
-        for some in itertools.chain(side_by_side(pool, images, parcel, beside),
-                                    (run_group(images, parcel, group, sys.stdout.buffer) for group in alone)):
+        for group, some, seconds in itertools.chain(
+                side_by_side(pool, images, parcel, beside),
+                ((group, *run_group(images, parcel, group, sys.stdout.buffer)) for group in alone)):
             verdicts.update(some)
-    return summary(verdicts)
+            times[str(group)] = seconds
+    return summary(verdicts, times)
 
 
-def summary(verdicts):
-    """Says again what failed, since whoever keeps only the end of a long output needs it; then the closing line."""
+def timed_image(make_image, kernel, times):
+    started = time.monotonic()
+    image = make_image(kernel)
+    times[f"image of {kernel}"] = time.monotonic() - started
+    return image
+
+
+def summary(verdicts, times):
+    """Says what took longest, and again what failed, since whoever keeps only the end of a long output needs it; then
+    the closing line."""
+    slowest = sorted(times, key=times.get, reverse=True)[:SLOWEST]
+    print("guest: longest: " + ", ".join(f"{name} {times[name]:.0f} s" for name in slowest))
     failures = {test: verdict for test, verdict in verdicts.items() if verdict is not True}
     for test, why in failures.items():
         print(f"FAILED  {test}: {why}")
@@ -106,18 +151,18 @@ def summary(verdicts):
 
 
 def side_by_side(pool, images, parcel, chosen):
-    """The verdicts of each group."""
+    """Each group, its verdicts and how many seconds it took."""
     def run_one(group):
         out = io.BytesIO()
-        return run_group(images, parcel, group, out), out
+        return group, *run_group(images, parcel, group, out), out
 
     if len(chosen) > 1:
         print(f"guest: {', '.join(map(str, chosen))}: {os.cpu_count()} at a time, each some minutes", flush=True)
     for under_way in concurrent.futures.as_completed([pool.submit(run_one, group) for group in chosen]):
-        verdicts, out = under_way.result()
+        *done, out = under_way.result()
         sys.stdout.buffer.write(out.getvalue())
         sys.stdout.flush()
-        yield verdicts
+        yield done
 
 
 def pace(parcel, group):
@@ -128,8 +173,8 @@ def pace(parcel, group):
 
 
 def run_group(images, parcel, group, out):
-    """{test: True, or why it failed} of one group, each test that was planned included; what it says goes to
-    `out`, bytes."""
+    """({test: True, or why it failed}, seconds) of one group, each test that was planned included; what it says
+    goes to `out`, bytes."""
     def say(text):
         out.write(f"{text}\n".encode())
         out.flush()
@@ -144,8 +189,9 @@ def run_group(images, parcel, group, out):
         why = "could not start" if image else "there is no guest; see above why its image could not be made"
         say(f"FAIL  {group}: {why}")
         verdicts = {str(group): why}
-    say(f"----- {group}: {time.monotonic() - started:.0f} s")
-    return verdicts
+    seconds = time.monotonic() - started
+    say(f"----- {group}: {seconds:.0f} s")
+    return verdicts, seconds
 
 
 def verdicts_of(image, parcel, group, out, say):
@@ -153,7 +199,10 @@ def verdicts_of(image, parcel, group, out, say):
     with tempfile.TemporaryDirectory(prefix="primed-share.") as share:
         try:
             command = shlex.join(["python3", "-B", "/parcel/tests/runner.py", group.prefix, group.name, *group.words])
-            status = vm.run(image, share, command, GROUP_TIMEOUT, parcel, pace(parcel, group), out)
+            timeout = GROUP_TIMEOUT
+            if group.name == "endurance":
+                timeout += 3600 + 60 * int((parcel / "minutes").read_text())
+            status = vm.run(image, share, command, timeout, parcel, pace(parcel, group), out)
             if status:
                 say(f"the tests' runner ended with {status}")
         except vm.GuestDied as death:

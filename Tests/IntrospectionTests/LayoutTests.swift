@@ -1,9 +1,10 @@
 import CBPF
+import Placement
 import Testing
 
 @testable import BPFLoader
 
-/// The recipes, on a made-up kernel with structures of the real names.
+/// The recipes, on an invented kernel with structures of the real names.
 @Suite struct LayoutTests {
   private struct Machine {
     var kernel = TypeDataBuilder()
@@ -19,6 +20,7 @@ import Testing
         "drm_gem_object", bytes: 64,
         laidOut([
           ("handle_count", int, 4), ("dev", pointer, 8), ("size", long, 8), ("resv", pointer, 8),
+          ("dma_buf", pointer, 8),
         ]))
       _ = kernel.structure(
         "drm_device",
@@ -34,7 +36,7 @@ import Testing
 
   @Test func core() throws {
     let core = try #require(try dmabuf_core(Types(Machine().kernel.data())))
-    #expect((core.gem_device, core.gem_size, core.gem_resv) == (8, 16, 24))
+    #expect((core.gem_device, core.gem_size, core.gem_resv, core.gem_buffer) == (8, 16, 24, 32))
     #expect(
       (core.device_driver, core.device_card, core.device_render, core.device_registered) == (
         0, 8, 16, 24
@@ -46,6 +48,19 @@ import Testing
     var kernel = TypeDataBuilder()
     _ = kernel.structure("drm_gem_object", [])
     #expect(try dmabuf_core(Types(kernel.data())) == nil)
+  }
+
+  /// Every driver that may have dedicated memory and is supported has a recipe, and every recipe is
+  /// for a driver of the table.
+  @Test func theRecipesAreOfDriversInTheTable() {
+    for recipe in driverRecipes {
+      let info = Driver(name: recipe.driver).info
+      // For vmwgfx only the residency is read, which no scratch buffer can check.
+      #expect(info.interface != nil || recipe.preferred == nil, "\(recipe.driver): unproven")
+      #expect(!info.exportsSystemMemoryOnly(on: nil), "\(recipe.driver): it needs no recipe")
+    }
+    let speakable = Driver.table.filter { $0.interface != nil }.flatMap { $0.names.prefix(1) }
+    #expect(Set(speakable) == Set(driverRecipes.filter { $0.preferred != nil }.map(\.driver)))
   }
 
   private func recipe(_ driver: String) throws -> DriverRecipe {
@@ -108,7 +123,7 @@ import Testing
     #expect((preferred.dedicated, preferred.system) == (1 << 1 | 1 << 3, 1))
   }
 
-  /// A driver whose buffers look otherwise in this kernel keeps what is still to be found.
+  /// If a driver's structures differ in this kernel, the values that can be found are still used.
   @Test func aMissingValueIsMissing() throws {
     var m = Machine()
     let shmem = m.kernel.structure(

@@ -1,14 +1,14 @@
 import CBPF
 import CShims
 import Glibc
-import Kernel
 import Linux
 import Placement
+import Ports
 import Testing
 
 @testable import Introspection
 
-/// The daemon's half against a loader that is none.
+/// The daemon's half against a fake loader.
 @Suite struct SourceTests {
   /// Listens as primed-introspect.socket does.
   private final class Listener {
@@ -88,15 +88,15 @@ import Testing
     }
   }
 
-  /// What comes need not be a program, and a program need not be let run.
+  /// What the loader sends need not be a program, and the kernel may refuse to run a program.
   @Test func whatCantBeRunIsNoEvidence() throws {
     let (listener, loop) = (try Listener(), try EventLoop())
     let memory = OwnedFD(try Errno.check(primed_memfd("plain", 4096, false)))
     let identity = BufferIdentity(inode: 1)
-    let source = IntrospectionSource(loop: loop, socket: listener.path) {
+    let source = IntrospectionSource(loop: loop, socket: listener.path) { done in
       loop.soon { loop.exit(0) }
-      guard let fd = try? OwnedFD.duplicate(memory.rawValue) else { return nil }
-      return HeldBuffer(identity: identity, fd: fd)
+      guard let fd = try? OwnedFD.duplicate(memory.rawValue) else { return done(nil) }
+      done(HeldBuffer(identity: identity, fd: fd))
     }
     source.onChange = { Issue.record("it must stay off") }
     source.ask()

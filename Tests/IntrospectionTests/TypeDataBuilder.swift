@@ -1,4 +1,4 @@
-// Type data (BTF) as the kernel's tools write it, of types given by hand.
+// Makes type data (BTF) in the format of the kernel's tools, from types given in code.
 
 @testable import BPFLoader
 
@@ -24,7 +24,7 @@ struct TypeDataBuilder {
     (strings, firstID, firstString, base) = ([0], 1, 0, [:])
   }
 
-  /// Split: counted on from the base, whose strings it shares.
+  /// Split BTF: ids continue those of the base, and the base's strings are shared.
   init(over base: TypeDataBuilder) {
     (strings, firstID) = ([], base.firstID + base.count)
     firstString = base.firstString + base.strings.count

@@ -73,7 +73,7 @@ import Testing
     #expect(try module.place(of: "to->a", in: "outer") == Place(offsets: [24, 0], width: 4))
   }
 
-  /// What one module only declares, another has.
+  /// A type that one module only declares is defined in another.
   @Test func declaredHereAndDefinedThere() throws {
     let kernel = example()
     let base = try kernel.data()
@@ -94,7 +94,7 @@ import Testing
     let bytes = example().bytes
     for length in 0..<bytes.count {
       do throws(FormatError) {
-        // Strings that are cut off may only be missed.
+        // With strings cut off, a type may be missed, but nothing else may happen.
         let types = Types(try TypeData(Array(bytes[..<length])))
         _ = try types.place(of: "to->all", in: "outer")
       } catch {}

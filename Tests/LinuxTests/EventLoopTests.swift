@@ -11,7 +11,8 @@ import Testing
     init(_ end: consuming OwnedFD) { self.end = end }
   }
 
-  /// Readable at once. Its number is too high for a test beside this one to get it once it is free.
+  /// Readable at once. Its number is too high to be reused by another test that runs at the same
+  /// time.
   private static func counter() -> OwnedFD {
     let low = OwnedFD(primed_eventfd(false))
     let fd = fcntl(low.rawValue, F_DUPFD_CLOEXEC, 700)
@@ -20,8 +21,8 @@ import Testing
     return OwnedFD(fd)
   }
 
-  /// A handler that lets go of its source and its fd, and gets an fd of the same number to watch:
-  /// it is watched.
+  /// A handler releases its source and its fd, and gets an fd of the same number to watch: the new
+  /// one is watched.
   @Test func anFDThatIsUsedAgainAtOnceIsWatched() throws {
     let loop = try EventLoop()
     var first: Watched? = Watched(Self.counter())
@@ -39,7 +40,7 @@ import Testing
         loop.exit(0)
       }
     }
-    // Where it is not heard.
+    // Ends the test if it is not.
     let patience = try loop.after(5_000) { loop.exit(1) }
     _ = try loop.run()
     #expect(heard)

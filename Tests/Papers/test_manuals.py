@@ -30,7 +30,7 @@ def options(arguments):
 class Pages(unittest.TestCase):
     def test_there_are_all_of_them(self):
         self.assertEqual(OURS, {("primed", "8"), ("primectl", "1"), ("org.primed.Broker1", "5"),
-                                ("primed-scenario", "5"), ("primed-introspect", "8")})
+                                ("primed-scenario", "5"), ("primed-introspect", "8"), ("primed-guard", "1")})
 
     def test_made_from_the_interface(self):
         output(PROJECT / "systemd/man/generate", "--check")
@@ -68,7 +68,7 @@ class Help(unittest.TestCase):
 
     def test_every_option_of_the_loader_is_in_its_page(self):
         found = set(re.findall(r"^  (--[a-z-]+)", output("primed-introspect", "--help"), re.M))
-        self.assertEqual(found, {"--btf", "--help", "--version"})
+        self.assertEqual(found, {"--btf", "--program", "--help", "--version"})
         page = self.plain("primed-introspect.8")
         self.assertEqual({option for option in found if option not in page}, set())
 
@@ -87,9 +87,9 @@ class Help(unittest.TestCase):
         self.assertIn("Examples:", output("primed", "--help"))
 
     def test_json_wherever_something_is_told(self):
-        """All but a release, which runs a command, and a scenario's text, which is JSON itself."""
+        """All but what runs a command, and a scenario's text, which is JSON itself."""
         without = {words[-1] for words, arguments in subcommands() if "--json" not in options(arguments)}
-        self.assertEqual(without, {"release", "show"})
+        self.assertEqual(without, {"guard", "release", "show"})
 
     def test_versions_agree(self):
         version = output("primed", "--version").split()[1]
@@ -110,7 +110,7 @@ class Words(unittest.TestCase):
             said = output("primectl", "scenario", "run", file.name, status=1)
         rules = re.search(r'"none" is none of (.*)', said)[1].split(", ")
         self.assertGreaterEqual(len(rules), 8)
-        for paper in ("dbus/org.primed.Broker1.xml", "systemd/man/primed-scenario.5", "README.md"):
+        for paper in ("dbus/org.primed.Broker1.xml", "systemd/man/primed-scenario.5", "systemd/man/org.primed.Broker1.5"):
             text = (PROJECT / paper).read_text()
             self.assertEqual([rule for rule in rules if rule not in text], [], paper)
 

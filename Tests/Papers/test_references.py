@@ -29,3 +29,10 @@ class References(unittest.TestCase):
         links = re.findall(r"\]\(([^)#:]+)\)", (PROJECT / "README.md").read_text())
         self.assertGreaterEqual(len(links), 5)
         self.assertEqual([link for link in links if not (PROJECT / link).exists()], [])
+
+    def test_lines(self):
+        """As a terminal and a diff show them side by side; but for what programs print."""
+        papers = [*PROJECT.glob("*.md"), *(path for room in (*ROOMS, "Tests") for path in (PROJECT / room).rglob("*.md"))]
+        self.assertGreaterEqual(len(papers), 6)
+        self.assertEqual([(path.name, line) for path in papers for line in path.read_text().splitlines()
+                          if len(line) > 100 and not line.startswith("    ")], [])

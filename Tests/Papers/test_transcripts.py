@@ -1,4 +1,4 @@
-"""README's transcripts are what the programs print, and Tests/look works.
+"""The READMEs' transcripts are what the programs print, and Tests/look works.
 
 A transcript is an indented block with lines `$ COMMAND` and, below each, what it prints; a line `...`
 stands for any number of lines. It is run by one shell on a bus of its own. A block with `sudo` is an
@@ -13,8 +13,8 @@ MARK = "<next>"
 
 
 def transcripts():
-    """Lists of (command, lines that are expected), in README's order."""
-    text = (PROJECT / "README.md").read_text()
+    """Lists of (command, lines that are expected), in the READMEs' order."""
+    text = "\n".join((PROJECT / paper).read_text() for paper in ("README.md", "Sources/Simulation/README.md"))
     for block in re.findall(r"(?:^    .*\n)+", text, re.M):
         lines = [line[4:] for line in block.splitlines()]
         if not lines[0].startswith("$ ") or any(line.startswith("$ sudo ") for line in lines):
@@ -46,7 +46,7 @@ def matches(printed, expected):
 
 
 class Transcripts(unittest.TestCase):
-    def test_readme(self):
+    def test_readmes(self):
         scripts = list(transcripts())
         self.assertGreaterEqual(len(scripts), 6)
         for script in scripts:

@@ -1,11 +1,13 @@
-// The exporter as a narrowing set: what each source leaves.
+// The set of possible exporters, and what each source of evidence leaves of it.
 
 import Testing
 
 @testable import Placement
 
 @Suite struct ExporterTests {
-  private func candidates(_ machine: Machine, _ look: Look) -> (names: [String], beyond: String) {
+  private func candidates(_ machine: Machine, _ look: Observation) -> (
+    names: [String], beyond: String
+  ) {
     let left = machine.facts(look).exporters.candidates
     var beyond = ""
     if left.beyond.contains(.noDevice) { beyond += "none " }
@@ -65,7 +67,7 @@ import Testing
     #expect(!machine.table.ready.contains(machine["npu"]))
     let facts = machine.facts(machine.look())
     let lines = Explainer.explain(
-      [facts], Asker(Hints(), among: machine.table), among: machine.table
+      [facts], Hints(), among: machine.table
     ).devices
     #expect(lines.count == 2)
   }
@@ -76,8 +78,8 @@ import Testing
     #expect(candidates(machine, machine.look()) == (["dgpu"], ""))
   }
 
-  /// A virtual machine's own card beside a GPU that was passed through. Its buffers are no less buffers for
-  /// nobody else being let at them.
+  /// A virtual machine's own card beside a GPU that was passed through. It may be the exporter,
+  /// although no other device can attach to its buffers.
   @Test func whoLetsNobodyAtItsBuffersMayBeTheExporterUntilSomebodyWasLet() {
     var machine = Machine()
     machine.add("gpu", "amdgpu", dedicated: 8 << 30, noMove: .ignored)
@@ -91,10 +93,30 @@ import Testing
 
     let plan = ProbePlan(
       exporters: machine.facts(machine.look()).exporters.candidates, among: machine.table,
-      asked: DeviceSet(), intentionKnown: false, ProbeScope())
+      inSystemMemory: DeviceSet(), asked: DeviceSet(), intentionKnown: false, ProbeScope())
     #expect(machine.names(plan.safe) == ["gpu"], "its import moves neither one's buffer")
     let refused = machine.decide(machine.facts(machine.look(failing: ["gpu"])))
     #expect(machine.name(refused.device) == "vga" && refused.access == .native)
+  }
+
+  /// From 7.2 on qxl lets an importer attach that maps nothing, and no other
+  /// (qxl_gem_prime_get_sg_table: ENOSYS).
+  @Test func whoseBuffersATakerCantImportIsNotTheExporter() {
+    var machine = Machine.workstation("nouveau", "qxl")
+    machine.kernel = KernelVersion(7, 3)
+    #expect(machine.facts(machine.look()).exporters.candidates.certain == nil)
+    let facts = machine.facts(machine.look(reached: ["a"]))
+    #expect(facts.exporters.candidates.certain == machine["a"])
+  }
+
+  /// amdgpu's import maps nothing (amdgpu_gem_prime_import attaches dynamically): its success does
+  /// not exclude exporters whose buffers can only not be mapped.
+  @Test(arguments: ["amdgpu", "vkms", "never-heard-of"])
+  func whoMapsNothingCanHaveTakenWhatCantBeMapped(taker: String) {
+    var machine = Machine.workstation(taker, "qxl")
+    machine.kernel = KernelVersion(7, 3)
+    let facts = machine.facts(machine.look(reached: ["a"]))
+    #expect(facts.exporters.candidates.certain == nil)
   }
 
   @Test func whoWouldMoveItIsNotTheExporter() {
@@ -116,7 +138,7 @@ import Testing
 
   @Test func introspectionNamesIt() {
     let machine = Machine.workstation("amdgpu", "amdgpu")
-    func look(_ id: String?, registered: Bool = true) -> Look {
+    func look(_ id: String?, registered: Bool = true) -> Observation {
       machine.look(
         introspection: machine.introspection(
           id, residency: .system, preferred: .dedicated, registered: registered))
@@ -127,7 +149,7 @@ import Testing
 
   @Test func strongerSourceWinsAContradiction() {
     let machine = Machine.workstation()
-    // The name says "no device", the record of `a` says that it is its own.
+    // The name says "no device"; the record of `a` says that the buffer is its own.
     let look = machine.look(
       name: .named("udmabuf"), reached: ["a"], records: ["a": .dedicated])
     let exporters = machine.facts(look).exporters
@@ -153,7 +175,7 @@ import Testing
     var facts = machine.facts(machine.look(reached: ["dgpu"], wouldMove: ["igpu"]))
     facts.scrub(machine["dgpu"])
     #expect(facts.exporters.candidates == ExporterSet(DeviceSet(), beyond: .gone))
-    #expect(facts.reached.isEmpty)
+    #expect(facts.reachedAlways.isEmpty && !facts.asked.contains(machine["dgpu"]))
   }
 
   @Test func modifierNamesAVendor() {
@@ -167,7 +189,7 @@ import Testing
     #expect(Machine.laptop().table.devices(tilingWith: modifier) == nil)
   }
 
-  /// What would be moved lies in dedicated memory.
+  /// A buffer that would be moved lies in dedicated memory.
   @Test func aRefusalExcludesThoseWithSystemMemoryOnly() {
     var machine = Machine.workstation("nouveau", "radeon")
     machine.add("c", "vkms") { $0.description.role = .software }

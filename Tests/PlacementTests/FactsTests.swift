@@ -1,4 +1,4 @@
-// Looks merged over time: state, stable, intent; and where a buffer belongs.
+// Observations merged over time: state, stable, intent; and the buffer's home.
 
 import Testing
 
@@ -6,8 +6,8 @@ import Testing
 
 @Suite struct FactsTests {
   private let laptop = Machine.laptop("xe")
-  private var atHome: Look { laptop.look(reached: ["dgpu"], wouldMove: ["igpu"]) }
-  private var evicted: Look { laptop.look(reached: ["dgpu", "igpu"]) }
+  private var atHome: Observation { laptop.look(reached: ["dgpu"], wouldMove: ["igpu"]) }
+  private var evicted: Observation { laptop.look(reached: ["dgpu", "igpu"]) }
 
   @Test func oneLookIsAState() {
     for look in [atHome, evicted] {
@@ -52,13 +52,13 @@ import Testing
     }
   }
 
-  /// 250 ms, doubled up to 8 s: after about 16 s of looks that agree the answer is settled.
+  /// 250 ms, doubled up to 8 s: after about 16 s of observations that agree, the answer is settled.
   @Test func looksThatAgreeSettleAfterTheWholeBackOff() {
-    var facts = BufferFacts(among: laptop.table)
+    var facts = BufferFacts(of: Machine.buffer, among: laptop.table)
     var now: Milliseconds = 5_000
     var intervals: [UInt32] = []
     repeat {
-      facts.merge(evicted, among: laptop.table, at: now)
+      facts.merge(evicted, of: Machine.buffer, among: laptop.table, at: now)
       intervals.append(facts.interval)
       now = facts.recheckTime
     } while !facts.settled && intervals.count < 20
@@ -69,12 +69,12 @@ import Testing
   }
 
   @Test func lookedAtTooSoonIsNoSecondLook() {
-    var facts = BufferFacts(among: laptop.table)
-    facts.merge(atHome, among: laptop.table, at: 1_000)
-    facts.merge(atHome, among: laptop.table, at: 1_100)
+    var facts = BufferFacts(of: Machine.buffer, among: laptop.table)
+    facts.merge(atHome, of: Machine.buffer, among: laptop.table, at: 1_000)
+    facts.merge(atHome, of: Machine.buffer, among: laptop.table, at: 1_100)
     #expect(facts.confidence == .state)
     #expect(facts.recheckTime == 1_250)
-    facts.merge(atHome, among: laptop.table, at: 1_101, fresh: true)
+    facts.merge(atHome, of: Machine.buffer, among: laptop.table, at: 1_101, fresh: true)
     #expect(facts.confidence == .stable)
   }
 
@@ -188,12 +188,37 @@ import Testing
     #expect(machine.facts(both).residency == .system)
   }
 
+  /// A reach counts for the memory in which it was seen: a peer may reach the buffer at home, or
+  /// only because it was evicted. Introspection tells which.
   @Test func peersReachEachOthersMemoryAndDontTellIt() {
     let machine = Machine.workstation("amdgpu", "amdgpu")
+    var look = machine.look(reached: ["a", "b"], records: ["a": .system, "b": .dedicated])
+    let facts = machine.facts(look)
+    #expect((facts.residency, facts.home) == (.unknown, .dedicated))
+    #expect(machine.names(facts.reachedAtHome) == [])
+    look.introspection = machine.introspection(
+      "b", residency: .dedicated, preferred: .dedicated)
+    #expect(machine.names(machine.facts(look).reachedAtHome) == ["a", "b"])
+  }
+
+  /// amdgpu_dma_buf_attach (7.3): a peer only if pm_runtime_get_if_active succeeds. Other drivers'
+  /// memory needs no such check.
+  @Test(arguments: [("amdgpu", false), ("xe", true)])
+  func aPeerReachesASleepersMemoryOnlyIfThatIsOneOfThem(exporter: String, stays: Bool) {
+    var machine = Machine()
+    machine.kernel = KernelVersion(7, 3)
+    machine.add("exporter", exporter, dedicated: 8 << 30)
+    machine.add("peer", "xe", dedicated: 8 << 30)
     let facts = machine.facts(
-      machine.look(reached: ["a", "b"], records: ["a": .system, "b": .dedicated]))
-    #expect(facts.residency == .unknown)
-    #expect(machine.names(facts.reachedAtHome) == ["a", "b"])
+      machine.look(
+        reached: ["exporter", "peer"],
+        introspection: machine.introspection(
+          "exporter", residency: .dedicated, preferred: .dedicated)))
+    #expect(machine.access("peer", facts) == .inPlace)
+    machine.change("exporter") { $0.description.power = .suspended }
+    #expect(machine.access("peer", facts) == (stays ? .inPlace : .moves))
+    machine.change("exporter") { $0.description.power = .active }
+    #expect(machine.access("peer", facts) == .inPlace)
   }
 
   @Test func whatWasEvictedWhenItsExporterWentStaysWhereItIs() {
@@ -209,16 +234,17 @@ import Testing
 
   @Test func settledAnswersGrowStale() {
     let facts = laptop.facts(evicted, atHome)
-    #expect(!facts.isStale(at: facts.looked + Recheck.refreshAfter - 1))
-    #expect(facts.isStale(at: facts.looked + Recheck.refreshAfter))
+    #expect(!facts.isStale(at: facts.observed + Recheck.refreshAfter - 1))
+    #expect(facts.isStale(at: facts.observed + Recheck.refreshAfter))
     let intended = Machine.laptop()
     let certain = intended.facts(
       intended.look(reached: ["dgpu"], records: ["dgpu": .dedicated]))
-    #expect(!certain.isStale(at: certain.looked + 10 * Recheck.refreshAfter))
+    #expect(!certain.isStale(at: certain.observed + 10 * Recheck.refreshAfter))
   }
 
-  @Test func seedIsNeverMoreThanAState() {
-    let seed = laptop.facts(atHome, atHome).seed(at: 99_000)
+  @Test func seedIsNeverMoreThanAState() throws {
+    let seed = try #require(
+      laptop.facts(atHome, atHome).seed(safeOn: laptop.table.ready, at: 99_000))
     #expect(seed.confidence == .state)
     #expect(seed.seeded)
     #expect(seed.recheckTime == 99_000 + Milliseconds(Recheck.last))

@@ -1,23 +1,13 @@
 // Random machines, facts and hints for the property tests: the same seed gives the same ones.
 
+import Simulation
+
 @testable import Placement
 
-/// xorshift64*.
-struct Seeded: RandomNumberGenerator {
-  private var state: UInt64
-  init(_ seed: UInt64) { state = seed &* 0x9e37_79b9_7f4a_7c15 | 1 }
-  mutating func next() -> UInt64 {
-    state ^= state >> 12
-    state ^= state << 25
-    state ^= state >> 27
-    return state &* 0x2545_f491_4f6c_dd1d
-  }
-}
-
-/// What may happen to a buffer on a machine: who says what, look by look.
+/// What happens to a buffer on a machine: the outcomes of each observation.
 struct Story {
   var machine = Machine()
-  /// By look, by plane.
+  /// By observation, then by plane.
   var looks: [[PlaneLook]] = []
   var hints = StoryHints()
 
@@ -32,6 +22,7 @@ struct Story {
     var primary: String?
     var usage: Usage?
     var modifier: UInt64?
+    var candidates: [String]?
   }
 
   static let drivers = [
@@ -39,7 +30,8 @@ struct Story {
     "apple-drm", "other",
   ]
 
-  /// Drivers that sign alike and some of which map late: machines of these alone are rare among all.
+  /// Drivers with the same exporter name, some of which map at the first use: random machines
+  /// rarely have only these.
   private static let alike = ["amdgpu", "amdgpu", "amdgpu", "xe", "radeon", "vgem"]
 
   init(seed: UInt64) {
@@ -60,6 +52,9 @@ struct Story {
       using: &random)!
     hints.modifier = [nil, 0, 0x02 << 56 | 1, 0x01 << 56 | 2, 0x03 << 56 | 3].randomElement(
       using: &random)!
+    if Int.random(in: 0..<4, using: &random) == 0 {
+      hints.candidates = ids.filter { _ in Bool.random(using: &random) }
+    }
   }
 
   var ids: [String] { machine.entries.compactMap { $0?.description.stableID } }
@@ -99,48 +94,56 @@ struct Story {
   var facts: [BufferFacts] {
     let devices = machine.table
     return looks[0].indices.map { plane in
-      var facts = BufferFacts(among: devices)
+      var facts = BufferFacts(of: Machine.buffer, among: devices)
       for (i, look) in looks.enumerated() {
         facts.merge(
-          self.look(look[plane]), among: devices, at: Milliseconds(i) * 10_000)
+          self.look(look[plane]), of: Machine.buffer, among: devices,
+          at: Milliseconds(i) * 10_000)
       }
       return facts
     }
   }
 
-  /// What is known of the planes before any device is asked.
+  /// What is known of the planes before a device is asked.
   var untouched: [BufferFacts] {
     looks[0].map { plane in
-      var facts = BufferFacts(among: machine.table)
-      var look = Look()
+      var facts = BufferFacts(of: Machine.buffer, among: machine.table)
+      var look = Observation()
       look.name = plane.name
-      look.narrow(&facts.exporters, among: machine.table)
+      look.narrow(
+        &facts.exporters, any: machine.table.possibleExporters(of: Machine.buffer),
+        among: machine.table)
       return facts
     }
   }
 
-  private func look(_ plane: PlaneLook) -> Look {
-    var look = Look()
+  private func look(_ plane: PlaneLook) -> Observation {
+    var look = Observation()
     look.name = plane.name
     for (id, outcome) in plane.outcomes { look.add(outcome, of: machine[id]) }
     return look
   }
 
   func decide(_ facts: [BufferFacts]? = nil) -> Decision {
-    machine.decide(facts ?? self.facts) { hints in
-      hints.samplingDevice = number(self.hints.sampling)
-      hints.targetDevice = number(self.hints.target)
-      hints.primaryDevice = number(self.hints.primary)
-      hints.usage = self.hints.usage
-      hints.modifier = self.hints.modifier
-    }
+    machine.decide(facts ?? self.facts, hints: say)
+  }
+
+  var verdicts: Verdicts { machine.verdicts(facts, hints: say) }
+
+  private func say(_ hints: inout Hints) {
+    hints.samplingDevice = number(self.hints.sampling)
+    hints.targetDevice = number(self.hints.target)
+    hints.primaryDevice = number(self.hints.primary)
+    hints.usage = self.hints.usage
+    hints.modifier = self.hints.modifier
+    hints.candidates = self.hints.candidates.map { DeviceList($0.map { number($0) }) }
   }
 
   private func number(_ id: String?) -> DeviceNumber {
     id.map { machine[$0] }.map { machine.table.number(of: $0) } ?? .none
   }
 
-  /// What can be said of an answer without slots and numbers.
+  /// The parts of an answer without slots and numbers.
   struct Ending: Equatable {
     var device: String?
     var rule: Rule

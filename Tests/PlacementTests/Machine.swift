@@ -1,10 +1,12 @@
-// Machines and facts as the tests of this room speak of them: by short names.
+// Machines and facts for the tests of this room, with short names.
 
 @testable import Placement
 
 struct Machine {
   private(set) var entries: [DeviceEntry?] = []
   private var goneDrivers = DriverSet()
+  /// Buffers with a higher inode are newer than the last unplug.
+  var goneBefore = UInt64.max { didSet { renew() } }
   private(set) var table = DeviceTable()
   /// A user's rows of the pair table, and the kernel.
   var pairs = "" { didSet { renew() } }
@@ -12,7 +14,7 @@ struct Machine {
   var measured = "" { didSet { renew() } }
   var kernel: KernelVersion? = KernelVersion(6, 12) { didSet { renew() } }
 
-  /// Devices that are awake and were asked what they can do; `edit` says what is different.
+  /// Adds devices that are awake and assessed; `edit` changes that.
   @discardableResult
   mutating func add(
     _ id: String, _ driver: String, dedicated: UInt64 = 0, noMove: NoMove = .honoured,
@@ -40,7 +42,7 @@ struct Machine {
     renew()
   }
 
-  /// As when the device went: its slot is empty, its driver remembered.
+  /// The device has gone: its slot is empty, its driver is remembered.
   mutating func remove(_ id: String) {
     let slot = Int(self[id].index)
     goneDrivers.insert(Driver(name: entries[slot]!.description.driver))
@@ -50,7 +52,7 @@ struct Machine {
 
   private mutating func renew() {
     table = DeviceTable(
-      entries, goneDrivers: goneDrivers,
+      entries, goneDrivers: goneDrivers, goneBefore: goneBefore,
       pairs: PairTable(own: PairRow.parse(pairs).rows, measured: PairRow.parse(measured).rows),
       kernel: kernel)
   }
@@ -76,8 +78,8 @@ struct Machine {
   func look(
     name: ExporterName = .drm, reached: [String] = [], wouldMove: [String] = [],
     failing: [String] = [], records: [String: Memory] = [:], introspection: Introspection? = nil
-  ) -> Look {
-    var look = Look()
+  ) -> Observation {
+    var look = Observation()
     look.name = name
     look.introspection = introspection
     for id in reached {
@@ -88,26 +90,32 @@ struct Machine {
     return look
   }
 
-  func facts(_ looks: Look...) -> BufferFacts { facts(after: looks) }
+  /// The observed buffer in tests where its age does not matter.
+  static let buffer = BufferIdentity(inode: 1)
 
-  /// Looks that are far enough apart for each to count.
-  func facts(after looks: [Look]) -> BufferFacts {
+  func facts(_ looks: Observation...) -> BufferFacts { facts(after: looks) }
+
+  /// Observations far enough apart for each to count.
+  func facts(
+    of buffer: BufferIdentity = Machine.buffer, after looks: [Observation]
+  ) -> BufferFacts {
     let devices = table
-    var facts = BufferFacts(among: devices)
+    var facts = BufferFacts(of: buffer, among: devices)
     for (i, look) in looks.enumerated() {
-      facts.merge(look, among: devices, at: Milliseconds(i) * 10_000)
+      facts.merge(look, of: buffer, among: devices, at: Milliseconds(i) * 10_000)
     }
     return facts
   }
 
   func introspection(
     _ id: String?, residency: Memory, preferred: Memory, registered: Bool = true,
-    attached: UInt8? = nil
+    attached: UInt8? = nil, peers: UInt8? = nil
   ) -> Introspection {
     let device = id.flatMap { entries[Int(self[$0].index)]?.description }
     return Introspection(
       card: device?.primary?.number ?? .none, render: device?.render?.number ?? .none,
-      registered: registered, residency: residency, preferred: preferred, attached: attached)
+      registered: registered, residency: residency, preferred: preferred, attached: attached,
+      peers: peers)
   }
 
   // MARK: Answers
@@ -117,17 +125,34 @@ struct Machine {
   ) -> Decision { decide(planes, hints: edit) }
 
   func decide(_ planes: [BufferFacts], hints edit: (inout Hints) -> Void = { _ in }) -> Decision {
+    Policy.decide(input(planes, edit), among: table)
+  }
+
+  func verdicts(
+    _ planes: BufferFacts..., hints edit: (inout Hints) -> Void = { _ in }
+  ) -> Verdicts { verdicts(planes, hints: edit) }
+
+  func verdicts(_ planes: [BufferFacts], hints edit: (inout Hints) -> Void) -> Verdicts {
+    input(planes, edit).verdicts(among: table)
+  }
+
+  /// What an import into this one would do.
+  func access(
+    _ id: String, _ planes: BufferFacts..., hints edit: (inout Hints) -> Void = { _ in }
+  ) -> Access { input(planes, edit).access(of: self[id]) }
+
+  private func input(_ planes: [BufferFacts], _ edit: (inout Hints) -> Void) -> PolicyInput {
     var hints = Hints()
     edit(&hints)
-    let asker = Asker(hints, among: table)
-    var situation = Situation(planes[0], asker, among: table)
-    for plane in planes.dropFirst() { situation.add(plane, asker, among: table) }
-    return Policy.decide(situation, among: table)
+    let asker = QueryContext(hints, among: table)
+    var input = PolicyInput(planes[0], asker, among: table)
+    for plane in planes.dropFirst() { input.add(plane, among: table) }
+    return input
   }
 }
 
 extension Machine {
-  /// An i915 without memory of its own that drives the panel, and a GPU beside it.
+  /// An i915 without dedicated memory that drives the panel, and a GPU beside it.
   static func laptop(
     _ driver: String = "amdgpu", noMove: NoMove = .honoured
   ) -> Machine {
@@ -137,7 +162,7 @@ extension Machine {
     return machine
   }
 
-  /// Two GPUs with memory of their own that the exporter's name can't tell apart.
+  /// Two GPUs with dedicated memory that show the same exporter name.
   static func workstation(
     _ a: String = "amdgpu", _ b: String = "nouveau", noMove: NoMove = .honoured
   ) -> Machine {
@@ -145,5 +170,18 @@ extension Machine {
     machine.add("a", a, dedicated: 8 << 30, noMove: noMove) { $0.description.bootVGA = true }
     machine.add("b", b, dedicated: 8 << 30, noMove: noMove)
     return machine
+  }
+}
+
+extension DeviceTable {
+  /// Devices on which imports of this exporter's buffers fail, or their use hangs, in the memory
+  /// that the buffers belong in; `unknown`: in either.
+  func unable(toUse exporter: DeviceSlot, in memory: Memory) -> DeviceSet {
+    func sets(_ memory: Memory) -> DeviceSet {
+      let importers = importers(of: exporter, in: memory)
+      return importers.hanging.union(importers.failing)
+    }
+    return memory == .unknown
+      ? sets(.dedicated).intersection(sets(.system)) : sets(memory)
   }
 }

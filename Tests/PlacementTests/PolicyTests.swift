@@ -46,7 +46,10 @@ import Testing
 
   @Test func aDeviceThatWouldHangIsDropped() {
     let laptop = Machine.laptop("nvidia-drm")
-    let facts = laptop.facts(laptop.look(reached: ["igpu", "dgpu"]))
+    let facts = laptop.facts(
+      laptop.look(
+        reached: ["igpu", "dgpu"],
+        introspection: laptop.introspection("dgpu", residency: .dedicated, preferred: .dedicated)))
     for number in [laptop.number("igpu"), .none] {
       let decision = laptop.decide(facts) {
         $0.samplingDevice = number
@@ -54,7 +57,9 @@ import Testing
       }
       #expect(laptop.name(decision.device) == "dgpu")
       #expect(decision.access == .native)
+      #expect(decision.rule == .homeDedicated)
     }
+    #expect(laptop.decide(facts).access == .native)
   }
 
   @Test func aDeviceThatMayHangIsNotAsGood() {
@@ -96,14 +101,25 @@ import Testing
   // MARK: 3. Scan-out
 
   @Test func scanoutGoesToTheTargetThatReachesIt() {
-    let facts = laptop.facts(laptop.look(reached: ["dgpu", "igpu"]))
-    let decision = laptop.decide(facts) {
-      $0.usage = [.sample, .scanout]
-      $0.targetDevice = laptop.number("igpu")
+    var laptop = laptop
+    laptop.change("igpu") { $0.description.integrated = true }
+    func decide(_ home: Memory) -> Decision {
+      let facts = laptop.facts(
+        laptop.look(
+          reached: ["dgpu", "igpu"],
+          introspection: laptop.introspection("dgpu", residency: .system, preferred: home)))
+      return laptop.decide(facts) {
+        $0.usage = [.sample, .scanout]
+        $0.targetDevice = laptop.number("igpu")
+      }
     }
+    let decision = decide(.system)
     #expect(laptop.name(decision.device) == "igpu")
     #expect(decision.rule == .scanoutTarget)
     #expect(decision.access == .inPlace)
+    // "By driver and memory: what is not known is not claimed": it may only be evicted.
+    #expect(laptop.name(decide(.unknown).device) == "dgpu")
+    #expect(decide(.unknown).rule == .homeUnknown)
   }
 
   @Test func scanoutIsNoReasonToMove() {
@@ -125,7 +141,7 @@ import Testing
     #expect(decision.confidence == .state)
   }
 
-  /// Who reaches it only while it is evicted would keep it there.
+  /// A device that reaches it only while it is evicted would keep it there.
   @Test func notThoseThatReachItOnlyWhileItIsEvicted() {
     var laptop = Machine.laptop()
     laptop.change("dgpu") { $0.description.power = .suspended }
@@ -134,7 +150,7 @@ import Testing
     let decision = laptop.decide(evicted) { $0.primaryDevice = laptop.number("igpu") }
     #expect(laptop.name(decision.device) == "dgpu")
     let declared = laptop.decide(evicted) { $0.samplingDevice = laptop.number("igpu") }
-    #expect(declared.access == .mayMove)
+    #expect(declared.access == .moves, "the pair table knows")
   }
 
   @Test func thenOthersThatReachItThere() {
@@ -178,10 +194,18 @@ import Testing
     #expect(machine.name(machine.decide(facts).device) == "b")
   }
 
-  /// On mainline nobody else may be asked, but who shares system memory is known.
+  /// On mainline the exporter's record is read first; no import moves a buffer of which it says
+  /// system memory, so the other device is asked then.
   @Test func aCopyMadeForTheOtherDeviceOnMainline() {
     let laptop = Machine.laptop(noMove: .ignored)
-    let copy = laptop.facts(laptop.look(reached: ["dgpu"], records: ["dgpu": .system]))
+    let record = laptop.look(reached: ["dgpu"], records: ["dgpu": .system])
+    let plan = ProbePlan(
+      exporters: laptop.facts(record).exporters.candidates, among: laptop.table,
+      inSystemMemory: record.inSystemMemory(among: laptop.table), asked: record.asked,
+      intentionKnown: false, ProbeScope())
+    #expect(laptop.names(plan.safe) == ["igpu"])
+    let copy = laptop.facts(
+      laptop.look(reached: ["dgpu", "igpu"], records: ["dgpu": .system]))
     let decision = laptop.decide(copy) { $0.primaryDevice = laptop.number("igpu") }
     #expect(laptop.name(decision.device) == "igpu")
     #expect(decision.access == .inPlace)

@@ -1,10 +1,11 @@
-// What a scenario file may say, and what is said of one that says something else.
+// What a scenario file may contain, and the errors for other files.
 
+import JSON
 import Placement
 import Simulation
 import Testing
 
-/// A sound machine; each case spoils one thing of it.
+/// A valid machine; each case makes one thing invalid.
 private let machine = #"""
   { "name": "n",
     "kernel": { "noMove": "honoured", "introspection": true },
@@ -32,7 +33,7 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
     #expect(scenario.kernel.noMove == .honoured)
     #expect(scenario.devices.map(\.id) == ["i", "d", "k"])
     #expect(scenario.devices[1].number == DeviceNumber(major: 226, minor: 129))
-    #expect(scenario.reaches.map(\.importer) == [0] && scenario.reaches.map(\.exporter) == [1])
+    #expect(scenario.reaches == [Reach(importer: 0, exporter: 1, how: .system)])
     #expect(scenario.reaches[0].how == .system)
     #expect(scenario.buffers[1].exporter == nil)
     #expect(scenario.steps.count == 3)
@@ -61,6 +62,57 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
     #expect(question.hints.modifier == 0x0200_0000_0000_0001)
     #expect(question.hints.clientPID == 7)
     #expect(question.hints.usage == .sample)
+  }
+
+  @Test func everyWordOfTheFormat() throws {
+    let scenario = try decode(
+      #"""
+      { "name": "n", "kernel": { "version": "6.1" },
+        "devices": [
+          { "id": "a", "driver": "amdgpu", "card": 0, "render": 128, "dedicated": 1024,
+            "integrated": true, "bootDisplay": true, "openable": false,
+            "importTime": "25ms" },
+          { "id": "e", "driver": "evdi", "card": 1, "present": false },
+          { "id": "v", "driver": "intel_vpu", "accel": 0 } ],
+        "reaches": [ ["e", null, "system"] ],
+        "buffers": [
+          { "id": "f", "exporter": null, "name": "vfio", "home": "system", "residency": "system" } ],
+        "steps": [
+          { "defaults": { "primary-device": "a", "candidates": ["a", "e"], "verdicts": true } },
+          { "advise": [["a", "capture"], ["e", "sample", "scanout"], ["v"]],
+            "hints": { "format": "XR24" },
+            "expect": { "places": [["a", "system", ["native", "in-place", "unknown"]]] } },
+          { "reset": "a" }, { "restart": true },
+          { "place": "f", "hints": { "candidates": [], "fresh": false },
+            "expect": { "verdicts": { "a": ["in-place", "sample"], "e": ["unreachable"] },
+              "home": null, "recheck": false, "changed": ["f"] } } ] }
+      """#)
+    #expect(scenario.kernel.version == KernelVersion(6, 1))
+    #expect(scenario.devices[0].integrated && scenario.devices[0].bootDisplay)
+    #expect(!scenario.devices[0].openable && !scenario.devices[1].present)
+    #expect(scenario.devices[0].importTime == 25 && scenario.devices[1].importTime == 0)
+    #expect(scenario.devices[1].integrated && scenario.devices[2].accel == 0)
+    #expect(scenario.devices[2].cardNumber == nil && scenario.devices[2].renderNumber == nil)
+    #expect(scenario.reaches == [Reach(importer: 1, exporter: nil, how: .system)])
+    #expect(scenario.buffers[0].name == "vfio")
+    guard case .defaults(let defaults) = scenario.steps[0].action,
+      case .advise(let users, let hints) = scenario.steps[1].action,
+      case .place(let question) = scenario.steps[4].action
+    else {
+      Issue.record("other steps")
+      return
+    }
+    #expect(defaults.given == [.primaryDevice, .candidates, .verdicts])
+    #expect(defaults.candidates?.count == 2)
+    #expect(users.map(\.usage) == [.capture, [.sample, .scanout], []])
+    #expect(hints.given == [.format])
+    #expect(scenario.steps[1].expect.places?.first?.accesses == [.native, .inPlace, .unknown])
+    #expect(question.hints.candidates?.count == 0 && question.hints.layoutChecked)
+    #expect(question.hints.given == [.candidates, .fresh, .verdicts])
+    let expect = scenario.steps[4].expect
+    #expect(expect.verdicts?.map(\.access) == [.inPlace, .unreachable])
+    #expect(expect.home == .some(nil) && expect.recheck == false && expect.changed == [0])
+    #expect(try decode(scenario.text).text == scenario.text)
   }
 
   /// (what to replace, by what, the path of the error, words of it)
@@ -174,6 +226,33 @@ private func decode(_ text: String) throws(ScenarioError) -> Scenario {
       "$.steps[2].expect", "unknown key"
     ),
     (#"{ "advance": "5s" }"#, "{}", "$.steps[2]", "does nothing"),
+    (
+      #""introspection": true"#, #""version": "6.x""#, "$.kernel.version", "no kernel version like"
+    ),
+    (#""card": 2"#, #""card": 2, "accel": 0"#, "$.devices[2]", "or else accel"),
+    (
+      #""card": 2"#, #""card": 2, "importTime": "500ms""#, "$.devices[2].importTime",
+      "not less than 500ms"
+    ),
+    (
+      #""advance": "5s""#, #""advise": [["d", "peek"]]"#, "$.steps[2].advise[0][1]",
+      "none of sample, scanout, capture"
+    ),
+    (#""advance": "5s""#, #""advise": []"#, "$.steps[2].advise", "0 users"),
+    (#""advance": "5s""#, #""restart": false"#, "$.steps[2].restart", "can be true"),
+    (
+      #""advance": "5s""#, #""defaults": { "candidates": ["z"] }"#,
+      "$.steps[2].defaults.candidates[0]", "no device"
+    ),
+    (
+      #""device": "d""#, #""verdicts": { "z": ["native"] }"#, "$.steps[0].expect.verdicts",
+      "unknown key"
+    ),
+    (
+      #""device": "d""#, #""verdicts": { "d": [] }"#, "$.steps[0].expect.verdicts.d", "no access"
+    ),
+    (#""device": "d""#, #""places": []"#, "$.steps[0].expect", "unknown key"),
+    (#""device": "d""#, #""changed": ["z"]"#, "$.steps[0].expect.changed[0]", "no buffer"),
     (#"{ "advance": "5s" }"#, "[]", "$.steps[2]", "an array, not an object"),
   ])
   func errorsNameThePath(_ old: String, _ new: String, _ path: String, _ words: String) throws {

@@ -1,9 +1,9 @@
-// Devices that come, go, are released or hang, and the fds that stand for buffers.
+// Devices that appear, go, are released or hang, and the fds that stand for buffers.
 
 import Glibc
-import Kernel
 import Linux
 import Placement
+import Ports
 import Simulation
 import Testing
 
@@ -45,7 +45,7 @@ import Testing
     rig.kernel.plug(1)
     seen = try #require(rig.kernel.introspect(buffer.fd.rawValue))
     #expect(seen.render == number && !seen.registered)
-    // What came back is another device: no self-import any more.
+    // The device that came back is another one: its imports are not self-imports.
     #expect(try rig.probe(1, "b", .safeImport) == .refused(errno: ENODEV))
     #expect(rig.moves == 0)
   }
@@ -73,7 +73,7 @@ import Testing
 
   @Test func aHungDriverAnswersAtTheDeadline() throws {
     let rig = Rig(try hybrid())
-    rig.kernel.hang(0)
+    rig.kernel.play(.hang, on: 0)
     var outcomes: [String] = []
     try rig.ask(0, "b", .safeImport) { outcomes.append("hung \($0)") }
     try rig.ask(1, "b", .safeImport) { _ in outcomes.append("other") }
@@ -94,9 +94,42 @@ import Testing
     #expect(rig.kernel.held == 0)
   }
 
+  @Test func importsTakeTheirTimeSideBySide() throws {
+    var machine = try hybrid()
+    machine.devices[0].importTime = 20
+    machine.devices[1].importTime = 30
+    let rig = Rig(machine)
+    let start = rig.clock.now
+    var ends: [String] = []
+    for (device, name) in [(0, "first"), (0, "second"), (1, "other")] {
+      try rig.ask(device, "b", .safeImport) { _ in ends.append("\(name) \(rig.clock.now - start)") }
+    }
+    rig.prober.runPending()
+    #expect(ends == [])
+    while let due = rig.prober.nextDue {
+      rig.clock.advance(to: due)
+      rig.prober.runPending()
+    }
+    #expect(ends == ["first 20", "other 30", "second 40"])
+    #expect(rig.kernel.held == 0)
+  }
+
+  /// The device is released meanwhile: nobody waits for the import.
+  @Test func anImportThatTakesTimeEndsWithARelease() throws {
+    var machine = try hybrid()
+    machine.devices[0].importTime = 20
+    let rig = Rig(machine)
+    var events: [String] = []
+    try rig.ask(0, "b", .safeImport) { events.append("\($0)") }
+    rig.prober.runPending()
+    rig.prober.release(DeviceSlot(0)) { _ in events.append("released") }
+    rig.prober.runPending()
+    #expect(events == ["gone", "released"])
+  }
+
   @Test func onlyTheFirstCallIsStuckInAHungDriver() throws {
     let rig = Rig(try hybrid())
-    rig.kernel.hang(0)
+    rig.kernel.play(.hang, on: 0)
     var outcomes: [ProbeOutcome] = []
     for _ in 0..<3 { try rig.ask(0, "b", .safeImport) { outcomes.append($0) } }
     rig.prober.runPending()

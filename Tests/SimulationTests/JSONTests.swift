@@ -1,5 +1,6 @@
 // RFC 8259, and no more.
 
+import JSON
 import Simulation
 import Testing
 
@@ -40,6 +41,9 @@ private func parse(_ text: String) throws(JSONError) -> JSON { try JSON(Array(te
     (#"{"a":1 "b":2}"#, 1, 8, "expected , or }"),
     ("{\"a\":1,\n\"a\":2}", 2, 1, "key \"a\" again"),
     ("{} {}", 1, 4, "text after the end"),
+    (#"["é😀", 1 2]"#, 1, 14, "expected , or ]"),
+    ("\n\"é\" é", 2, 6, "text after the end"),
+    ("é", 1, 1, "no JSON value"),
     ("01", 1, 2, "text after the end"),
     ("+1", 1, 1, "no JSON value"),
     ("1.", 1, 3, "expected a digit"),

@@ -1,9 +1,9 @@
-// The simulated kernel against what real ones do: what moves, wakes, takes master, and is counted.
+// The simulated kernel behaves as real ones: what moves, wakes, becomes master, and is counted.
 
 import Glibc
-import Kernel
 import Linux
 import Placement
+import Ports
 import Simulation
 import Testing
 
@@ -13,7 +13,7 @@ import Testing
     #expect(try rig.probe(0, "b", .noMoveImport) == .reached(.none))
     #expect(rig.moves == 1)
     #expect(rig.kernel.dmabuf(0, plane: 0)?.residency == .system)
-    // It does not come back by itself, and moves no further.
+    // It does not return by itself, and moves no further.
     #expect(try rig.probe(0, "b", .safeImport) == .reached(.none))
     #expect(rig.moves == 1)
     #expect(rig.kernel.held == 0)
@@ -88,7 +88,7 @@ import Testing
     #expect(rig.moves == 0)
   }
 
-  /// EINVAL of a device that imports nothing is no word about moving.
+  /// EINVAL from a device that imports nothing says nothing about moving.
   @Test func einvalOfOneThatNeverImports() throws {
     let importer = #""driver": "bochs-drm", "import": false"#
     let rig = Rig(try hybrid(noMove: "honoured", importer: importer, reaches: ""))
@@ -131,7 +131,7 @@ import Testing
 @Suite struct PowerAndMasterTests {
   @Test func aSleepingDeviceIsNotOpened() throws {
     let rig = Rig(try hybrid(power: "suspended"))
-    #expect(rig.kernel.power(of: try rig.description(1)) == .suspended)
+    #expect(rig.kernel.power(of: try rig.description(1)).power == .suspended)
     #expect(try rig.probe(1, "b", .safeImport) == .asleep)
     #expect(try rig.assess(1) == .asleep)
     #expect(rig.wakes == 0)
@@ -142,7 +142,7 @@ import Testing
     #expect(try rig.probe(1, "b", .safeImport, wake: true) == .reached(.preferred(.dedicated)))
     #expect(try rig.probe(1, "b", .safeImport, wake: true) == .reached(.preferred(.dedicated)))
     #expect(rig.wakes == 1)
-    #expect(rig.kernel.power(of: try rig.description(1)) == .active)
+    #expect(rig.kernel.power(of: try rig.description(1)).power == .active)
   }
 
   @Test func movingABufferWakesItsExporter() throws {
@@ -184,6 +184,70 @@ import Testing
     #expect(try rig.probe(0, "u", .safeImport) == .reached(.none))
     _ = try rig.assess(0)
     #expect(rig.kernel.harm.masters == 0)
+  }
+}
+
+/// A dma-buf's inode only grows.
+@Suite struct AllocationTests {
+  private func inode(_ rig: Rig, _ id: String) throws -> UInt64 { try rig.hold(id).identity.inode }
+
+  @Test func whatIsAllocatedLaterHasAHigherNumber() throws {
+    let rig = Rig(try hybrid())
+    let first = try inode(rig, "u")
+    let between = try #require(rig.kernel.newestIdentity()?.inode)
+    let second = try inode(rig, "b")
+    #expect(first < between && between < second)
+    #expect(try inode(rig, "u") == first)
+  }
+
+  @Test(arguments: [Step.DeviceEvent.suspend, .unplug])
+  func whatIsFirstAskedAboutAfterwardsWasAllocatedBefore(_ event: Step.DeviceEvent) throws {
+    let rig = Rig(try hybrid())
+    let before = try #require(rig.kernel.newestIdentity()?.inode)
+    rig.kernel.play(event, on: 1)
+    let after = try #require(rig.kernel.newestIdentity()?.inode)
+    let allocated = try inode(rig, "b")
+    #expect(before < allocated && allocated < after)
+    rig.kernel.play(event == .suspend ? .resume : .plug, on: 1)
+    #expect(
+      try rig.probe(1, "b", .safeImport)
+        == (event == .suspend ? .reached(.preferred(.dedicated)) : .refused(errno: ENODEV)))
+  }
+
+  @Test func theTimeAwakeStandsStillInSleep() throws {
+    let rig = Rig(try hybrid())
+    let device = try rig.description(1)
+    func awake() -> Milliseconds? { rig.kernel.power(of: device).activeTime }
+    rig.clock.advance(to: rig.clock.now + 1_000)
+    #expect(awake() == 1_000)
+    rig.kernel.play(.suspend, on: 1)
+    rig.clock.advance(to: rig.clock.now + 5_000)
+    #expect(awake() == 1_000)
+    rig.kernel.play(.resume, on: 1)
+    rig.clock.advance(to: rig.clock.now + 500)
+    #expect(awake() == 1_500)
+  }
+
+  @Test func aNodeThatCantBeOpened() throws {
+    let rig = Rig(
+      try machine(
+        devices: #"{ "id": "a", "driver": "xe", "card": 0, "render": 128, "openable": false }"#,
+        buffers: #"{ "id": "u", "exporter": null, "home": "system", "residency": "system" }"#))
+    #expect(try rig.probe(0, "u", .safeImport) == .gone)
+    #expect(rig.kernel.held == 0)
+  }
+
+  @Test func aHangEndsByAReset() throws {
+    let rig = Rig(try hybrid())
+    rig.kernel.play(.hang, on: 0)
+    var outcomes: [ProbeOutcome] = []
+    try rig.ask(0, "b", .safeImport) { outcomes.append($0) }
+    rig.clock.advance(to: rig.clock.now + probeDeadline)
+    rig.prober.runPending()
+    #expect(outcomes == [.timedOut] && rig.kernel.held == 2)
+    rig.kernel.play(.reset, on: 0)
+    rig.prober.runPending()
+    #expect(rig.kernel.held == 0)
   }
 }
 

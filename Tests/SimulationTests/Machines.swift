@@ -1,8 +1,9 @@
-// Small machines for the tests, and what their kernels are made to do.
+// Small machines for the tests, and calls into their kernels.
 
-import Kernel
+import JSON
 import Linux
 import Placement
+import Ports
 import Simulation
 import Testing
 
@@ -47,7 +48,7 @@ final class Rig {
 
   init(_ scenario: Scenario) {
     self.scenario = scenario
-    kernel = SimulatedKernel(scenario)
+    kernel = SimulatedKernel(scenario, time: clock)
     prober = SimulatedProber(kernel, time: clock)
   }
 

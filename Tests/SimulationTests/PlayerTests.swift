@@ -1,12 +1,13 @@
-// The player: the example that the format was made for, every scenario that comes with primed, and expectations that
-// are wrong, which it must not let pass.
+// The player: the example that the format was made for, every built-in scenario, and wrong
+// expectations, which must fail.
 
 import Foundation
+import JSON
 import Placement
 import Simulation
 import Testing
 
-/// All that the format has, in one machine.
+/// All of the format's features, in one machine.
 private let example = #"""
   { "name": "hybrid laptop, evicted buffer",
     "kernel": { "noMove": "honoured", "introspection": false },
@@ -85,7 +86,7 @@ private let example = #"""
     #expect(failures.first?.reason.isEmpty == false)
   }
 
-  /// Nobody needs to expect it: a device that hangs is wrong in any scenario.
+  /// Without any expectation: an answer that names a device that hangs fails every scenario.
   @Test func adviceToHangIsAlwaysAFailure() throws {
     let scenario = try hybrid(
       noMove: "honoured", exporter: "nvidia-drm", reaches: #"["i", "d", "hangs"]"#,
@@ -94,6 +95,45 @@ private let example = #"""
     )
     let got = ScenarioPlayer.play(scenario).map(\.got)
     #expect(got.allSatisfy { $0 == "i, which hangs" })
+  }
+
+  private func answers(_ steps: String) throws -> (failures: [String], devices: [Int?]) {
+    let player = ScenarioPlayer(
+      try hybrid(noMove: "honoured", reaches: #"["i", "d", "system"]"#, steps: steps))
+    var devices: [Int?] = []
+    player.onAnswer = { devices.append($0.device) }
+    return (player.play().map(\.description), devices)
+  }
+
+  @Test func defaultsHoldUntilPrimedRestarts() throws {
+    let ask = #"{ "place": "u" }"#
+    let told = try answers(
+      #"\#(ask), { "defaults": { "primary-device": "i" } }, \#(ask), { "restart": true }, \#(ask)"#)
+    #expect(told.devices == [1, 0, 1] && told.failures == [])
+  }
+
+  @Test func aRestartForgets() throws {
+    let steps = #"""
+      { "place": "b" }, { "place": "b", "expect": { "cached": true } }, { "restart": true },
+      { "place": "b", "expect": { "cached": false, "moves": 0, "held": 0 } }
+      """#
+    #expect(try answers(steps).failures == [])
+  }
+
+  /// The expectations are wrong on purpose.
+  @Test func whatIsExpectedOfVerdictsAndChangesIsLookedAt() throws {
+    let steps = #"""
+      { "place": "b", "expect": { "verdicts": { "i": ["native"] }, "recheck": true } },
+      { "advance": "1s", "expect": { "changed": ["b"] } },
+      { "advise": [["d"]], "expect": { "error": "UnknownDevice" } }
+      """#
+    let failures = try answers(steps).failures
+    for path in [
+      "$.steps[0].expect.verdicts.i", "$.steps[0].expect.recheck", "$.steps[1].expect.changed",
+      "$.steps[2]",
+    ] {
+      #expect(failures.contains { $0.hasPrefix("\(path): expected") }, "\(path) of \(failures)")
+    }
   }
 
   @Test func whoWatchesSeesEveryAnswer() throws {
@@ -135,7 +175,7 @@ private let example = #"""
 }
 
 @Suite struct DamageTests {
-  /// Whatever is done to a file, it is read or refused; nothing traps.
+  /// Every damaged file is read or refused; nothing traps.
   @Test func aDamagedFileIsReadOrRefused() {
     let text = Array(example.utf8)
     var refused = 0

@@ -1,11 +1,11 @@
-// Devices that libudev takes for real ones: a directory that stands in for sysfs (umockdev), and the
-// words by which the tests put devices into it.
+// Devices that libudev takes for real ones: a directory in place of sysfs (umockdev), and functions
+// that add devices to it.
 
 import Glibc
-import Kernel
 import Linux
 import MockUdev
 import Placement
+import Ports
 
 @testable import Udev
 
@@ -45,6 +45,7 @@ final class MockMachine {
   }
 
   /// A PCI device, as udev names it.
+  @discardableResult
   func pci(
     _ address: String, _ driver: String, properties: [String] = [],
     attributes: [String: String] = [:]
@@ -103,7 +104,7 @@ final class MockMachine {
   func set(_ path: String, _ attribute: String, _ value: String) {
     mock_machine_set(raw, path, attribute, value)
   }
-  /// The driver begins to leave the device, whose nodes are still there.
+  /// The driver begins to unbind; the device's nodes are still there.
   func unbind(_ path: String) { mock_machine_unbind(raw, path) }
   func change(_ path: String) { mock_machine_event(raw, path, "change") }
 
@@ -118,7 +119,7 @@ final class MockMachine {
     return all[0]
   }
 
-  /// The first `count` things told of what `body` does.
+  /// The first `count` events that `body` causes.
   func events(_ count: Int, _ body: () -> Void) throws -> [DeviceEvent] {
     var events: [DeviceEvent] = []
     try source.listen { [loop] event in

@@ -1,13 +1,14 @@
-// What udev tells of machines that the guest is not, as `UdevSource` understands it.
+// `UdevSource` on machines that the guest tests don't have.
 
-import Kernel
+import Glibc
 import Linux
 import Placement
+import Ports
 import Testing
 
 @testable import Udev
 
-// One mock-up at a time: it is a matter of the process's environment.
+// One mock-up at a time, since it is set up by the process's environment.
 @Suite(.serialized) struct UdevSourceTests {
   private let machine: MockMachine
 
@@ -108,8 +109,17 @@ import Testing
 
   @Test func whichOfTwoDisplaysIsMeantIsNotGuessed() throws {
     _ = pair("panfrost", "rockchip-drm")
-    machine.node(machine.platform("spi-display", "panel-mipi-dbi-spi"), card: 2)
+    machine.node(machine.platform("other-display", "tidss"), card: 2)
     #expect(machine.devices.allSatisfy { $0.pairedWith == nil })
+  }
+
+  @Test func whatTheCPUCopiesIntoIsNoHalfOfAPair() throws {
+    let (renderer, display) = pair("panfrost", "rockchip-drm")
+    let panel = machine.platform("spi-display", "panel-mipi-dbi-spi")
+    machine.node(panel, card: 2)
+    let paired = machine.devices.filter { $0.pairedWith != nil }
+    #expect(Set(paired.map(\.sysfsPath)) == [renderer, display])
+    #expect(machine.devices.first { $0.sysfsPath == panel }?.role == .sink)
   }
 
   @Test func whenOneHalfGoesTheOtherIsToldAnew() throws {
@@ -198,12 +208,43 @@ import Testing
     #expect(try machine.device().power == power)
   }
 
+  /// nova-drm's device is an auxiliary one: it is the PCI device which that is of that sleeps.
+  @Test func powerThatIsTheParentDevices() throws {
+    machine.pci("0000:03:00.0", "NovaCore", attributes: ["power/runtime_status": "suspended"])
+    let part = machine.parent(
+      "pci0000:00/0000:03:00.0/NovaCore.nova-drm.0", bus: "auxiliary", driver: "nova-drm",
+      attributes: ["power/runtime_status": "unsupported"])
+    machine.node(part, render: 128)
+    #expect(try machine.device().power == .suspended)
+  }
+
   @Test func powerIsReadAnew() throws {
     let gpu = machine.pci("0000:03:00.0", "amdgpu", attributes: ["power/runtime_status": "active"])
     machine.node(gpu, render: 128)
     let device = try machine.device()
     machine.set(gpu, "power/runtime_status", "suspended\n")
-    #expect(machine.source.power(of: device) == .suspended)
+    #expect(machine.source.power(of: device).power == .suspended)
+  }
+
+  @Test func whatItsPowerWasReadFromIsClosedWhenItGoes() throws {
+    let gpu = machine.pci("0000:7f:00.0", "amdgpu", attributes: ["power/runtime_status": "active"])
+    let render = machine.node(gpu, render: 128)
+    _ = machine.source.power(of: try machine.device())
+    #expect(openFiles(below: gpu) == ["runtime_status"])
+    _ = try machine.events(1) { machine.remove(render) }
+    #expect(openFiles(below: gpu) == [])
+  }
+
+  /// Names of the files below a device's folder that this process has open.
+  private func openFiles(below sysfsPath: String) -> [String] {
+    (0..<256).compactMap { fd in
+      let link = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4096) { buffer in
+        let length = readlink("/proc/self/fd/\(fd)", buffer.baseAddress!, buffer.count)
+        return length < 0
+          ? "" : String(decoding: buffer[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+      }
+      return link.contains("\(sysfsPath)/") ? link.split(separator: "/").last.map(String.init) : nil
+    }
   }
 
   // MARK: Hotplug
@@ -262,8 +303,8 @@ import Testing
     #expect(events.last?.absentPath == gpu)
   }
 
-  /// An event of the device's life may be handled as late as that. Told as present, it would be a
-  /// device of another driver.
+  /// An event may be handled as late as that. Reported as present, it would be a device with
+  /// another driver.
   @Test func aDeviceThatItsDriverIsLeavingIsGone() throws {
     let gpu = machine.pci("0000:03:00.0", "bochs-drm")
     let card = machine.node(gpu, card: 0)

@@ -111,6 +111,7 @@ struct dma_buf {
 struct dma_buf_attachment {
 	struct dma_buf *dmabuf;
 	struct list_head node;
+	uint8_t peer2peer;
 } CORE;
 
 /* --- reading ------------------------------------------------------------------------------------------ */
@@ -163,29 +164,30 @@ static ALWAYS_INLINE uint64_t number(uint64_t at, uint8_t size)
 enum function {
 	OTHER_FUNCTION,
 	RELEASES_DMABUF,	/* file_operations.release of every DMA-BUF and of nothing else */
-	RELEASES_GEM,		/* dma_buf_ops.release: `priv` is a drm_gem_object */
 	RELEASES_NO_DEVICES,	/* dma_buf_ops.release of exporters that are no device's */
 };
 
 /* A symbol's name, zero-padded, as the kernel prints it: with its module, if it is of one. */
 union symbol {
-	char name[40];
-	uint64_t words[5];
+	char name[48];
+	uint64_t words[6];
 };
 
 static ALWAYS_INLINE int is(const union symbol *symbol, const union symbol wanted)
 {
 	return symbol->words[0] == wanted.words[0] && symbol->words[1] == wanted.words[1] &&
 	       symbol->words[2] == wanted.words[2] && symbol->words[3] == wanted.words[3] &&
-	       symbol->words[4] == wanted.words[4];
+	       symbol->words[4] == wanted.words[4] && symbol->words[5] == wanted.words[5];
 }
-#define IS(have, wanted) is(have, (union symbol){ .name = wanted })
+/* `function` of the kernel itself, or of its `module`. */
+#define IS(have, function, module)                                                             \
+	(is(have, (union symbol){ .name = function }) ||                                       \
+	 is(have, (union symbol){ .name = function " [" module "]" }))
 
 /* By its symbol's name, which needs no permission to read addresses and works without CONFIG_KALLSYMS_ALL,
- * since it is a function. Looking a module's symbol up takes a linear search, so what is found is kept: an
- * address is good for as long as its module is loaded, and the drm module outlives every buffer of a GEM
- * driver. One that was left by an unloaded drm could only be met again as some other exporter's release
- * function, whose `priv` does not pass the invariants of a GEM object. */
+ * since it is a function. Looking a module's symbol up takes a linear search, so what is found is kept. An
+ * address is good for as long as its module is loaded; one that was left by an unloaded heap and is
+ * another exporter's now is never asked about if that is a driver, whose buffers are recognised first. */
 static ALWAYS_INLINE enum function function_at(uint64_t address)
 {
 	union symbol symbol = {};
@@ -197,12 +199,11 @@ static ALWAYS_INLINE enum function function_at(uint64_t address)
 	if (!address)
 		return OTHER_FUNCTION;
 	bpf_snprintf(symbol.name, sizeof(symbol.name), name_of_symbol, &address, sizeof(address));
-	if (IS(&symbol, "dma_buf_file_release"))
+	if (is(&symbol, (union symbol){ .name = "dma_buf_file_release" }))
 		found = RELEASES_DMABUF;
-	else if (IS(&symbol, "drm_gem_dmabuf_release") || IS(&symbol, "drm_gem_dmabuf_release [drm]"))
-		found = RELEASES_GEM;
-	else if (IS(&symbol, "release_udmabuf") || IS(&symbol, "release_udmabuf [udmabuf]") ||
-		 IS(&symbol, "system_heap_dma_buf_release") || IS(&symbol, "cma_heap_dma_buf_release"))
+	else if (IS(&symbol, "release_udmabuf", "udmabuf") ||
+		 IS(&symbol, "system_heap_dma_buf_release", "system_heap") ||
+		 IS(&symbol, "cma_heap_dma_buf_release", "cma_heap"))
 		found = RELEASES_NO_DEVICES;
 	if (found != OTHER_FUNCTION)
 		bpf_map_update_elem(&functions, &address, &found, 0);
@@ -214,7 +215,7 @@ static ALWAYS_INLINE enum function function_at(uint64_t address)
 /* The answer, until it is known to be right. */
 struct answer {
 	uint32_t status, card, render;
-	uint8_t registered, residency, preferred, attached;
+	uint8_t registered, residency, preferred, attached, peers;
 };
 
 static ALWAYS_INLINE struct file *file_at(int fd)
@@ -230,27 +231,32 @@ static ALWAYS_INLINE struct file *file_at(int fd)
 	return file;
 }
 
-/* Invariant: in a doubly linked list each element points back to the one before, to the very end. The
- * list's lock isn't held, so that an element can go in the middle of the walk: then it doesn't hold. */
-static ALWAYS_INLINE uint8_t count_attached(struct dma_buf *buffer)
+/* Sets `attached` and `peers`. Invariant: in a doubly linked list each element points back to the one
+ * before, to the very end. The list's lock isn't held, so that an element can go in the middle of the walk:
+ * then it doesn't hold. */
+static ALWAYS_INLINE void count_attached(struct dma_buf *buffer, struct answer *answer)
 {
 	uint64_t head = ADDRESS(buffer, attachments), before = head;
 	struct list_head *at = (void *)pointer(head + OFFSET(struct list_head, next));
-	uint8_t count = 0;
+	uint8_t count = 0, peers = 0;
+
+	answer->attached = answer->peers = DMABUF_ATTACHED_UNKNOWN;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < DMABUF_MOST_ATTACHED && (uint64_t)at != head; i++) {
 		struct dma_buf_attachment *attachment = (void *)at - OFFSET(struct dma_buf_attachment, node);
 
 		if ((uint64_t)GET(at, prev) != before || GET(attachment, dmabuf) != buffer)
-			return DMABUF_ATTACHED_UNKNOWN;
+			return;
 		count++;
+		peers += GET(attachment, peer2peer) == 1;
 		before = (uint64_t)at;
 		at = GET(at, next);
 	}
 	if ((uint64_t)at == head && pointer(head + OFFSET(struct list_head, prev)) != before)
-		return DMABUF_ATTACHED_UNKNOWN;
-	return count;
+		return;
+	answer->attached = count;
+	answer->peers = peers;
 }
 
 /* 1 + minor of a node; 0: it has none. Invariants: a minor points back to its device, which proves the
@@ -327,19 +333,31 @@ static ALWAYS_INLINE uint8_t read_memory(const struct dmabuf_value *value, uint6
 	return bits & value->system ? DMABUF_MEMORY_SYSTEM : DMABUF_MEMORY_UNKNOWN;
 }
 
-/* A GEM object's device and memory. Invariants of every exported GEM object: it shares the buffer's
- * reservation object and size (drm_gem_prime_export()). */
-static ALWAYS_INLINE uint32_t look_at_gem(struct dma_buf *buffer, struct answer *answer)
+/* Whether `priv` is a GEM object. The release function doesn't tell: drivers have their own (xe, msm).
+ * Invariants of every exported GEM object: it shares the buffer's reservation object and size
+ * (drm_gem_prime_export()), and it points back to the buffer, until its last handle is closed
+ * (drm_gem_object_exported_dma_buf_free()). A reservation object is shared by nobody by chance: who brings none
+ * to dma_buf_export() gets one at the buffer's own end. */
+static ALWAYS_INLINE int is_gem(struct dma_buf *buffer, uint64_t object)
 {
-	uint64_t object = (uint64_t)GET(buffer, priv), device, resource = 0, unused;
+	uint64_t exported;
+
+	if (!core.known || !object)
+		return 0;
+	exported = pointer(object + core.gem_buffer);
+	return (exported == (uint64_t)buffer || !exported) &&
+	       pointer(object + core.gem_resv) == (uint64_t)GET(buffer, resv) &&
+	       pointer(object + core.gem_size) == GET(buffer, size);
+}
+
+/* A GEM object's device and memory. */
+static ALWAYS_INLINE uint32_t look_at_gem(struct dma_buf *buffer, uint64_t object, struct answer *answer)
+{
+	uint64_t device = pointer(object + core.gem_device), resource = 0, unused;
 	struct dmabuf_driver *driver;
 	uint8_t registered = 0;
 
-	if (!core.known)
-		return DMABUF_UNKNOWN;
-	device = pointer(object + core.gem_device);
-	if (!device || pointer(object + core.gem_resv) != (uint64_t)GET(buffer, resv) ||
-	    pointer(object + core.gem_size) != GET(buffer, size))
+	if (!device)
 		return DMABUF_INCONSISTENT;
 	if (!read_node(device, core.device_card, &answer->card) ||
 	    !read_node(device, core.device_render, &answer->render))
@@ -366,7 +384,7 @@ static ALWAYS_INLINE uint32_t look_at_gem(struct dma_buf *buffer, struct answer 
 static ALWAYS_INLINE uint32_t look_at_file(struct file *file, uint64_t inode, struct answer *answer)
 {
 	struct dma_buf *buffer;
-	enum function exporter;
+	uint64_t object;
 	uint32_t status;
 
 	if (function_at((uint64_t)GET(GET(file, f_op), release)) != RELEASES_DMABUF)
@@ -375,17 +393,17 @@ static ALWAYS_INLINE uint32_t look_at_file(struct file *file, uint64_t inode, st
 	if (GET(buffer, file) != file || GET(GET(file, f_inode), i_ino) != inode)
 		return DMABUF_CHANGED;
 
-	exporter = function_at((uint64_t)GET(GET(buffer, ops), release));
-	if (exporter == RELEASES_GEM) {
-		status = look_at_gem(buffer, answer);
-	} else if (exporter == RELEASES_NO_DEVICES) {
+	object = (uint64_t)GET(buffer, priv);
+	if (is_gem(buffer, object)) {
+		status = look_at_gem(buffer, object, answer);
+	} else if (function_at((uint64_t)GET(GET(buffer, ops), release)) == RELEASES_NO_DEVICES) {
 		status = DMABUF_NO_DEVICE;
 		answer->registered = 1;
 		answer->residency = answer->preferred = DMABUF_MEMORY_SYSTEM;
 	} else {
 		status = DMABUF_UNKNOWN;
 	}
-	answer->attached = count_attached(buffer);
+	count_attached(buffer, answer);
 
 	/* It is still the same file's, and that file still this inode's: nothing above was read of a buffer
 	 * that was freed. */
@@ -417,5 +435,6 @@ SEC("syscall") int look(struct dmabuf_look *look)
 	look->residency = answer.residency;
 	look->preferred = answer.preferred;
 	look->attached = answer.attached;
+	look->peers = answer.peers;
 	return 0;
 }

@@ -16,15 +16,15 @@ int primed_bpf_create_map(enum primed_map_kind kind, const char *name, uint32_t 
 			  uint32_t entries, bool read_only);
 int primed_bpf_put(int map, const void *key, const void *value);
 
-/* From now on nobody can change the map by a system call, whatever descriptor and capabilities he has. */
+/* After this no system call can change the map, with any descriptor and any capability. */
 int primed_bpf_freeze(int map);
 
 /* Type data (BTF) of a program. */
 int primed_bpf_load_types(const void *data, uint32_t size);
 
 /* Loads a SEC("syscall") program of `size` bytes with `types` of primed_bpf_load_types(). `functions` and
- * `relocations` are tables of .BTF.ext: bytes in all, and bytes a record; the kernel applies the relocations
- * itself (since 5.17). `log`, if there is one, gets the verifier's words, NUL-terminated. */
+ * `relocations` are tables of .BTF.ext: bytes in all, and bytes a record; the kernel applies the
+ * relocations itself (since 5.17). `log`, if it is not NULL, gets the verifier's log, NUL-terminated. */
 int primed_bpf_load_program(const char *name, const char *license, const void *instructions, size_t size, int types,
 			    const void *functions, size_t functions_size, size_t function_size,
 			    const void *relocations, size_t relocations_size, size_t relocation_size,

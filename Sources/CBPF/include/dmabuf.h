@@ -17,7 +17,7 @@ enum dmabuf_status {
 	DMABUF_UNANSWERED,	/* the program has not run */
 	DMABUF_DEVICE,		/* exported by the device that is named */
 	DMABUF_NO_DEVICE,	/* of no device: udmabuf, a heap */
-	DMABUF_UNKNOWN,		/* a DMA-BUF of an exporter that this program knows nothing of */
+	DMABUF_UNKNOWN,		/* a DMA-BUF whose exporter this program does not recognise */
 	DMABUF_NONE,		/* the fd is no DMA-BUF */
 	DMABUF_NO_FD,		/* the fd is not open */
 	DMABUF_CHANGED,		/* something was exchanged while the program looked: ask again */
@@ -45,11 +45,14 @@ struct dmabuf_look {
 	uint8_t residency;	/* enum dmabuf_memory: where it is now */
 	uint8_t preferred;	/* enum dmabuf_memory: what it was allocated for */
 	uint8_t attached;	/* importers, or DMABUF_ATTACHED_UNKNOWN; a hint: read without its lock */
+	uint8_t peers;		/* of these, how many can use the exporter's memory where it is, peer to
+				 * peer (dma_buf_attachment.peer2peer); likewise a hint */
+	uint8_t unused[7];
 };
 
 /* DRM core's own types: offsets in bytes. */
 struct dmabuf_core {
-	uint32_t gem_device, gem_resv, gem_size;
+	uint32_t gem_device, gem_resv, gem_size, gem_buffer;
 	uint32_t device_card, device_render, device_driver, device_registered;
 	uint32_t minor_device, minor_node;
 	uint32_t driver_name;

@@ -18,6 +18,7 @@ const sd_bus_vtable *primed_log_control_vtable(void);
 
 PRIMED_METHOD(primed_bus_place);
 PRIMED_METHOD(primed_bus_place_many);
+PRIMED_METHOD(primed_bus_advise);
 PRIMED_METHOD(primed_bus_set_defaults);
 PRIMED_METHOD(primed_bus_release_device);
 PRIMED_GETTER(primed_bus_get_broker);

@@ -10,10 +10,10 @@
  * AT_STATX_DONT_SYNC): a FUSE server can't stall the caller. 0, or -1 and errno. */
 int primed_identity(int fd, dev_t *device, ino_t *inode);
 
-/* An inode of none of the types of files, as a DMA-BUF's is. Asks as little. */
+/* Whether the inode has none of the file types, as a DMA-BUF's. Calls no file system either. */
 bool primed_has_no_type(int fd);
 
-/* Opened with O_PATH: names a file, gives no access to it. */
+/* Whether it was opened with O_PATH, which gives no access to the file. */
 bool primed_is_path_only(int fd);
 
 /* How many fds this process may have open: RLIMIT_NOFILE. */
@@ -31,13 +31,16 @@ int primed_pipe(int *reading, int *writing);
 /* A memfd; sealed against shrinking if `sealed`, as udmabuf wants it. -1 and errno. */
 int primed_memfd(const char *name, uint64_t size, bool sealed);
 
+/* Makes malloc return blocks of 128 KiB and more, as of large messages, to the kernel when they are freed. */
+void primed_return_large_memory(void);
+
 /* Names the calling thread, 15 characters at most. */
 void primed_name_thread(const char *name);
 
 /* pidfd_open(2), close-on-exec. */
 int primed_pidfd_open(pid_t pid);
 
-/* Whether it is a pidfd, of any process. Asks nobody but the kernel. */
+/* Whether it is a pidfd, of any process. Calls no file system. */
 bool primed_is_pidfd(int fd);
 
 /* Blocks one signal, or (0) all of them, in the calling thread. */
@@ -54,17 +57,21 @@ int primed_drop_master(int node);
 /* A DMA-BUF over `size` bytes of a fresh memfd, of no device. -1 and errno. */
 int primed_udmabuf_create(uint64_t size);
 
-/* A DMA-BUF from /dev/dma_heap/NAME. -1 and errno. */
-int primed_heap_create(const char *heap, uint64_t size);
-
 /* A buffer by MODE_CREATE_DUMB (card nodes only). */
 int primed_dumb_create(int node, uint32_t width, uint32_t height, uint32_t *handle);
 
-/* GEM handle of a buffer in dedicated (`vram`) or system memory, by the driver's own interface.
- * `driver` must be one of amdgpu, radeon, nouveau, i915, xe, tgpu; -1 and ENOSYS for others. */
-int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle);
+/* Drivers whose own ioctls are known here; which driver has which: Placement/Drivers. */
+enum primed_interface {
+	PRIMED_AMDGPU, PRIMED_RADEON, PRIMED_NOUVEAU, PRIMED_I915, PRIMED_XE,
+	/* The project's own test driver. */
+	PRIMED_TGPU,
+};
+
+/* GEM handle of a buffer in dedicated (`vram`) or system memory. -1 and errno. */
+int primed_driver_create(int node, enum primed_interface driver, uint64_t size, bool vram, uint32_t *handle);
 
 enum primed_record { PRIMED_RECORD_NONE, PRIMED_RECORD_DEDICATED, PRIMED_RECORD_SYSTEM };
 
-/* What `driver` recorded that the buffer was meant for. Only meaningful on the exporter. */
-enum primed_record primed_driver_record(int node, const char *driver, uint32_t handle);
+/* The domain that `driver` recorded when the buffer was allocated. Only meaningful on the exporter; NONE
+ * if the driver records nothing. */
+enum primed_record primed_driver_record(int node, enum primed_interface driver, uint32_t handle);

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 
-import broker
 import gpus
+from client import GUESS, Client
 
-MAKERS = {"udmabuf": gpus.udmabuf, "vram": lambda: gpus.tgpu(gpus.TGPU_VRAM, 0)}
+MAKERS = {"plain": gpus.plain, "vram": lambda: gpus.tgpu(gpus.TGPU_VRAM, 0)}
 
 
 class Askers:
@@ -44,7 +44,7 @@ class Askers:
 def ask(kind, expected=None, fallbacks=(), **hints):
     """`expected`: the only device that may be named, but for a guess, which says that it is one (no driver
     answered in time) and then names one of `fallbacks`."""
-    client = broker.Broker()
+    client = Client()
     report = {"asked": 0, "guesses": 0, "errors": [], "wrong": [], "disorder": [], "slowest": 0}
     ended = StandardInput()
     before = client.generation()
@@ -58,13 +58,13 @@ def ask(kind, expected=None, fallbacks=(), **hints):
                 continue
         report["slowest"] = max(report["slowest"], time.monotonic() - began)
         report["asked"] += 1
-        if answer.device in fallbacks and answer.confidence == broker.GUESS:
+        if answer.device in fallbacks and answer.confidence == GUESS:
             report["guesses"] += 1
         elif expected not in (None, answer.device):
-            report["wrong"].append([int(answer.device), int(answer.access), int(answer.generation)])
+            report["wrong"].append([answer.device, answer.access, answer.generation])
         after = client.generation()
         if not before <= answer.generation <= after:
-            report["disorder"].append([before, int(answer.generation), after])
+            report["disorder"].append([before, answer.generation, after])
         before = after
         if report["asked"] == 1:
             print("asking", flush=True)

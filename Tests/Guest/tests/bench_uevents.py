@@ -1,16 +1,18 @@
 """How long after udevd has told of a new device primed tells of it on the bus, and how long a Ping takes: prints
-both medians, in ms. Run by Tests/Benchmarks/run."""
+[[ms, ms]], a pair a round. Run by Tests/Benchmarks/guest.py."""
+import json
 import os
 import socket
-import statistics
 import subprocess
+import sys
 import threading
 import time
 
 import broker
 import gpus
+from client import MANAGER, Client
 
-ROUNDS = 25
+ROUNDS = int(sys.argv[1])
 UDEV = 2   # the multicast group that udevd sends to when it is through with an event
 
 
@@ -20,8 +22,8 @@ class Watch:
         self.netlink.bind((0, UDEV))
         self.first, self.heard = None, threading.Event()
         threading.Thread(target=self.listen, daemon=True).start()
-        self.client = broker.Broker()
-        self.added = self.client.signals("InterfacesAdded", broker.OBJECT_MANAGER)
+        self.client = Client()
+        self.added = self.client.signals("InterfacesAdded", MANAGER)
 
     def listen(self):
         while True:
@@ -34,7 +36,7 @@ class Watch:
         """Seconds from udevd's word to primed's."""
         self.first = None
         self.heard.clear()
-        self.added.seen.clear()
+        self.added.clear()
         gpus.tgpu_parameter("add", number)
         self.added.wait(lambda *_: True)
         told = time.monotonic()
@@ -44,11 +46,11 @@ class Watch:
     def ping(self):
         """Seconds of a round trip to primed."""
         began = time.monotonic()
-        self.client._call("org.freedesktop.DBus.Peer", "Ping", "")
+        self.client.ping()
         return time.monotonic() - began
 
     def remove(self, number):
-        removed = self.client.signals("InterfacesRemoved", broker.OBJECT_MANAGER)
+        removed = self.client.signals("InterfacesRemoved", MANAGER)
         gpus.tgpu_parameter("remove", number)
         removed.wait(lambda *_: True)
         removed.close()
@@ -57,10 +59,10 @@ class Watch:
 broker.install_without_introspection()
 subprocess.run(["load-drivers", "tgpu"], check=True)
 watch = Watch()
-uevents, pings = [], []
+taken = []
 for _ in range(ROUNDS):
-    uevents.append(watch.add(9))
+    told = watch.add(9)
     watch.remove(9)
-    pings.append(watch.ping())
-print(*(f"{statistics.median(times) * 1000:.3f}" for times in (uevents, pings)), flush=True)
+    taken.append((told * 1000, watch.ping() * 1000))
+print(json.dumps(taken), flush=True)
 os._exit(0)

@@ -47,7 +47,9 @@ class Gpu:
 
     def __init__(self, sysfs):
         self.sysfs = sysfs
-        self.driver = {"virtio-pci": "virtio_gpu"}.get(self._driver_link(), self._driver_link())
+        link = self._driver_link()
+        # A software device has no driver, or on newer kernels one that is all such devices'.
+        self.driver = {"virtio-pci": "virtio_gpu", "cirrus-qemu": "cirrus", "faux_driver": sysfs.name}.get(link, link)
         nodes = sorted(entry.name for entry in (sysfs / "drm").iterdir())
         self.card = next((f"/dev/dri/{name}" for name in nodes if name.startswith("card")), None)
         self.render = next((f"/dev/dri/{name}" for name in nodes if name.startswith("render")), None)
@@ -173,9 +175,14 @@ def dma_heap():
 
 
 def of_no_device():
-    """Makers of buffers of no device. Debian's 6.1 has neither: introspection's tests look at that."""
+    """Makers of buffers of no device. Debian's 6.1 has neither."""
     return [make for make, node in ((udmabuf, "udmabuf"), (dma_heap, "dma_heap/system"))
             if pathlib.Path("/dev", node).exists()]
+
+
+def plain():
+    """A buffer in system memory that any device may import: of no device, where the kernel has such."""
+    return (of_no_device() or [lambda: dumb(gpu("vgem"))])[0]()
 
 
 def try_import(node, buffer, flags=0):
@@ -192,6 +199,11 @@ def evict(buffer):
 def restore(buffer):
     """Back to where it was made for."""
     tgpu_parameter("restore", buffer.inode)
+
+
+def close_handle(buffer):
+    """The exporter's last handle of it, as a client does that has handed the buffer on."""
+    fcntl.ioctl(buffer.node, GEM_CLOSE, struct.pack("II", buffer.handle, 0))
 
 
 def tgpu_parameter(name, value=None):

@@ -19,8 +19,8 @@ UNANSWERED, DEVICE, NO_DEVICE, UNKNOWN, NONE, NO_FD, CHANGED, INCONSISTENT = ran
 UNKNOWN_MEMORY, DEDICATED, SYSTEM = range(3)
 
 # struct dmabuf_look, Sources/CBPF/include/dmabuf.h
-LAYOUT = struct.Struct("QiIIIIBBBB")
-Look = collections.namedtuple("Look", "status card render registered residency preferred attached")
+LAYOUT = struct.Struct("QiIIIIBBBBB7x")
+Look = collections.namedtuple("Look", "status card render registered residency preferred attached peers")
 
 SYS_BPF, PROG_RUN = 321, 10
 libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +41,7 @@ class Program:
         self.fd, self.drivers = fd, drivers
 
     def look(self, fd, inode):
-        data = ctypes.create_string_buffer(LAYOUT.pack(inode, fd, 0, 0, 0, 0, 0, 0, 0, 0), LAYOUT.size)
+        data = ctypes.create_string_buffer(LAYOUT.pack(inode, fd, 0, 0, 0, 0, 0, 0, 0, 0, 0), LAYOUT.size)
         # union bpf_attr, test: prog_fd, retval, 4 of data, repeat, duration, ctx_size_in, ctx_size_out, ctx_in
         bpf(PROG_RUN, struct.pack("IIIIQQIIIIQQII", self.fd, 0, 0, 0, 0, 0, 0, 0, LAYOUT.size, 0,
                                   ctypes.addressof(data), 0, 0, 0) + bytes(8))

@@ -1,5 +1,6 @@
 """What the kernel itself counts and shows: the witness of the tests."""
 import collections
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -12,6 +13,17 @@ import gpus
 
 RADEON_INFO = gpus.ioc(gpus.READ_WRITE, "d", 0x40 + 0x27, 16)
 NUM_BYTES_MOVED = 0x1D
+
+# The running one.
+VERSION = [int(part) for part in os.uname().release.split(".")[:2]]
+LINUX_7 = VERSION >= [7, 0]
+
+
+def is_in(kernels):
+    """Whether a range of kernels, as the rows of the pair table have ("..6.12", "7.2..", ""), has the running one."""
+    since, _, until = kernels.partition("..")
+    since, until = ([int(part) for part in end.split(".") if part] for end in (since, until))
+    return since <= VERSION and (not until or VERSION <= until)
 
 
 def until(holds, what, seconds=10):
@@ -65,6 +77,29 @@ def attachments():
     return found
 
 
+TRACING = pathlib.Path("/sys/kernel/tracing")
+# From Linux 7.0 on.
+ATTACH_EVENT = TRACING / "events/dma_buf/dma_buf_dynamic_attach"
+
+
+@contextlib.contextmanager
+def attaching():
+    """Gives a function that tells of every attachment to any dma-buf since (the buffers' inodes, one for each), by the
+    kernel's tracepoint: a second witness, which misses none, as a look at bufinfo may. Empty where there is none.
+    """
+    if not ATTACH_EVENT.exists():
+        yield list
+        return
+    trace = TRACING / "trace"
+    trace.write_text("")
+    (ATTACH_EVENT / "enable").write_text("1")
+    line = re.compile(r"dma_buf_dynamic_attach: .* ino=(\d+) ")
+    try:
+        yield lambda: [int(inode) for inode in line.findall(trace.read_text())]
+    finally:
+        (ATTACH_EVENT / "enable").write_text("0")
+
+
 def descriptors(pid):
     """What the process has open, as /proc names it."""
     names = []
@@ -78,6 +113,11 @@ def descriptors(pid):
 
 def dma_bufs(pid):
     return [name for name in descriptors(pid) if name.startswith("/dmabuf:")]
+
+
+def wait_for_closes(pid, count=0):
+    """Until it holds no more DMA-BUFs than that: those that came in a message are closed soon after the answer."""
+    until(lambda: len(dma_bufs(pid)) <= count, f"at most {count} DMA-BUFs held")
 
 
 def leaked(pid, before):

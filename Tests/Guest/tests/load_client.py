@@ -8,15 +8,13 @@ import select
 import subprocess
 import sys
 
-import dbus
-
-import broker
+from client import Client, Refused
 
 
 @contextlib.contextmanager
 def asking(test, buffer, clients=3):
     """Meanwhile an answer is right, or there is an error and the next call works."""
-    expected = broker.Broker().place(buffer)
+    expected = Client().place(buffer)
     running = [subprocess.Popen(["python3", "-B", __file__, str(buffer.fd)], pass_fds=[buffer.fd],
                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(clients)]
     for client in running:
@@ -28,19 +26,19 @@ def asking(test, buffer, clients=3):
             answers, worst_run, *devices = map(int, outcome)
             test.assertGreater(answers, 0)
             test.assertLessEqual(worst_run, 1, "errors in a row")
-            test.assertEqual(devices, [int(expected.device)])
+            test.assertEqual(devices, [expected.device])
 
 
 def ask(fd):
-    client = broker.Broker()
+    client = Client()
     answers = run = worst = 0
     devices = set()
     print("asking", flush=True)
     while not select.select([sys.stdin], [], [], 0)[0]:
         try:
-            devices.add(int(client.place(fd).device))
+            devices.add(client.place(fd).device)
             answers, run = answers + 1, 0
-        except dbus.DBusException:
+        except Refused:
             run += 1
             worst = max(worst, run)
     print(answers, worst, *sorted(devices))

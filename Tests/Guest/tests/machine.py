@@ -39,8 +39,10 @@ def plug_bochs(monitor, port):
     """Hot-plugs a bochs-display at port 1 to 4 (each once only); returns it when its node is there."""
     before = {gpu.sysfs for gpu in gpus.gpus("bochs-drm")}
     monitor.command("device_add", driver="bochs-display", id=f"bochs{port}", bus=f"port{port}")
-    kernel.until(lambda: {gpu.sysfs for gpu in gpus.gpus("bochs-drm")} - before, "a bochs device", 60)
-    return next(gpu for gpu in gpus.gpus("bochs-drm") if gpu.sysfs not in before)
+    plugged = lambda: [gpu for gpu in gpus.gpus("bochs-drm") if gpu.sysfs not in before]
+    # sysfs has it before devtmpfs has its node.
+    kernel.until(lambda: any(os.path.exists(gpu.card) for gpu in plugged()), "a bochs device's node", 60)
+    return plugged()[0]
 
 
 def pull_bochs(monitor, port):

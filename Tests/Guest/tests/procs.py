@@ -19,5 +19,9 @@ def drm_nodes(pid):
 
 def at_rest(pid, descriptors, seconds=20):
     """Waits until no node is open and no worker is left, which comes 1.5 s after the last question."""
-    kernel.until(lambda: weight(pid).threads == 1 and not drm_nodes(pid) and not kernel.dma_bufs(pid)
-                 and weight(pid).descriptors <= descriptors, f"primed at rest: {weight(pid)}", seconds)
+    try:
+        kernel.until(lambda: weight(pid).threads == 1 and not drm_nodes(pid) and not kernel.dma_bufs(pid)
+                     and weight(pid).descriptors <= descriptors, "primed at rest", seconds)
+    except AssertionError as error:
+        held = ", ".join(sorted(kernel.descriptors(pid)))
+        raise AssertionError(f"{error}, with {descriptors} fds at most; {weight(pid)}: {held}") from None

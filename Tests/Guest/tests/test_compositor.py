@@ -10,6 +10,7 @@ import unittest
 
 import broker
 import gpus
+from client import Client
 
 
 def setUpModule():
@@ -52,8 +53,8 @@ class Compositor(unittest.TestCase):
         for mode in ("ignored", "validated"):
             gpus.tgpu_parameter("mode", mode)
             broker.restart()
-            client = broker.Broker()
-            buffers = [gpus.udmabuf(), gpus.dumb(gpus.gpu("cirrus")), gpus.tgpu(gpus.TGPU_VRAM)]
+            client = Client()
+            buffers = [gpus.plain(), gpus.dumb(gpus.gpu("cirrus")), gpus.tgpu(gpus.TGPU_VRAM)]
             process = self.weston(gpus.gpu("virtio_gpu"))
             stop = threading.Event()
 
@@ -78,9 +79,9 @@ class Compositor(unittest.TestCase):
 
     def test_no_master_is_held(self):
         """A card node opened first becomes master only if no one, primed included, holds it."""
-        client = broker.Broker()
+        client = Client()
         self.addCleanup(client.close)
-        for make in (gpus.udmabuf, lambda: gpus.dumb(gpus.gpu("cirrus"))):
+        for make in (gpus.plain, lambda: gpus.dumb(gpus.gpu("cirrus"))):
             with make() as buffer:
                 for device in gpus.gpus():   # a card node is opened for who names it
                     client.place(buffer, fresh=True, target_device=device.number)

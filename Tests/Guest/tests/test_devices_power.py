@@ -3,12 +3,12 @@ import os
 import subprocess
 import unittest
 
-import dbus
+from gi.repository import GLib
 
 import broker
 import gpus
-import kernel
 import procs
+from client import NAME, Client, Refused
 from test_kernel import wait_for_status
 
 QUERIES = 1000
@@ -23,7 +23,7 @@ def setUpModule():
 class Power(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.broker = broker.Broker()
+        cls.broker = Client()
 
     def setUp(self):
         self.gpu = gpus.gpu("tgpu", 0)
@@ -39,11 +39,11 @@ class Power(unittest.TestCase):
     def ask_often(self, times):
         """New buffers and known ones, of other devices and of none, from the cache and fresh."""
         for _ in range(times // 5):
-            for make in (gpus.udmabuf, lambda: gpus.dumb(gpus.gpu("vgem"))):
+            for make in (gpus.plain, lambda: gpus.dumb(gpus.gpu("vgem"))):
                 with make() as buffer:
                     self.broker.place(buffer)
                     self.broker.place(buffer, fresh=True)
-            with gpus.udmabuf() as buffer:
+            with gpus.plain() as buffer:
                 self.broker.explain(buffer, usage=["scanout"], target_device=self.gpu.number)
 
     def test_a_sleeper_sleeps_through_a_thousand_queries(self):
@@ -53,7 +53,7 @@ class Power(unittest.TestCase):
         self.ask_often(QUERIES)
         self.assertEqual(self.resumes(), before)
         self.assertEqual(self.broker.device(self.gpu)["Power"], "suspended")
-        with gpus.udmabuf() as buffer:
+        with gpus.plain() as buffer:
             self.broker.place(buffer, wake=True, fresh=True)
         self.assertGreater(self.resumes(), before)
         wait_for_status(self.gpu, "suspended")
@@ -66,7 +66,7 @@ class Power(unittest.TestCase):
                 self.gpu.attribute("power/autosuspend_delay_ms", delay)
                 opens, before = int(self.gpu.attribute("opens")), self.resumes()
                 self.gpu.attribute("power/control", "auto")
-                with gpus.udmabuf() as buffer:
+                with gpus.plain() as buffer:
                     self.broker.place(buffer, fresh=True)
                 # Else there would be nothing to show: it was awake, and primed did use it.
                 self.assertGreater(int(self.gpu.attribute("opens")), opens)
@@ -80,14 +80,15 @@ class Power(unittest.TestCase):
         self.addCleanup(os.close, node)
         self.sleep_after(50)
         broker.restart()   # no DMA-BUF was seen yet, by which others are told from them
-        for hints in ({}, {"client": dbus.types.UnixFd(node)}):
-            with self.subTest(hints=hints), gpus.udmabuf() as buffer:
+        for name in ("plane", "client"):
+            with self.subTest(name), gpus.plain() as buffer:
                 wait_for_status(self.gpu, "suspended")
                 before = self.resumes()
-                if hints:
-                    self.broker.place(buffer, **hints)
+                if name == "client":
+                    hints = {"client": GLib.Variant("h", 1)}
+                    self.broker.call(NAME, "Place", "aha{sv}", [0], hints, fds=[buffer.fd, node])
                 else:
-                    self.assertRaises(dbus.DBusException, self.broker.place, node)
+                    self.assertRaises(Refused, self.broker.place, node)
                 self.assertEqual(self.resumes(), before)
 
     def test_no_query_no_use(self):

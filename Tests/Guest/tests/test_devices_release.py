@@ -5,14 +5,12 @@ import pathlib
 import subprocess
 import unittest
 
-import dbus
-
 import askers
 import broker
 import gpus
 import kernel
 import procs
-from broker import DEVICE, ERROR, NAME, PATH, PROPERTIES
+from client import DEVICE, ERROR, NAME, PATH, PROPERTIES, Client, Refused
 
 RULE = """polkit.addRule(function(action, subject) {
   if (action.id == "org.primed.release-device" && subject.user == "games") { return polkit.Result.YES; }
@@ -26,15 +24,10 @@ def setUpModule():
     broker.start()
 
 
-def release(client, gpu, why="test"):
-    """The guard's fd."""
-    return client._call(NAME, "ReleaseDevice", "ts", dbus.UInt64(gpu.number), why).take()
-
-
 class Release(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.broker = broker.Broker()
+        cls.broker = Client()
 
     def setUp(self):
         self.gpu = gpus.gpu("tgpu", 0)
@@ -46,14 +39,14 @@ class Release(unittest.TestCase):
         signals.wait(lambda interface, changed, _: interface == DEVICE and changed.get("State") == word)
 
     def use(self):
-        with gpus.udmabuf() as buffer:
+        with gpus.plain() as buffer:
             self.broker.place(buffer, fresh=True)
 
     def test_nodes_are_closed_and_stay_closed_until_the_last_copy_goes(self):
         changes = self.broker.signals("PropertiesChanged", PROPERTIES)
         self.addCleanup(changes.close)
-        with askers.Askers(4, "udmabuf", fresh=True) as crowd:
-            first = release(self.broker, self.gpu)
+        with askers.Askers(4, "plain", fresh=True) as crowd:
+            first = self.broker.release(self.gpu.number)
             self.assertNotIn(self.gpu.render, procs.drm_nodes(broker.pid()))
             opens = int(self.gpu.attribute("opens"))
             self.assertEqual(self.state(), "released")
@@ -68,28 +61,23 @@ class Release(unittest.TestCase):
         crowd.check(self)
 
     def test_it_is_announced_first(self):
-        order = []
-        for name, interface in (("DeviceReleasing", NAME), ("PropertiesChanged", PROPERTIES)):
-            signals = self.broker.signals(name, interface)
-            self.addCleanup(signals.close)
-            signals.match.remove()
-            signals.match = self.broker.bus.add_signal_receiver(
-                lambda *arguments, signals=signals: (order.append(arguments), signals._receive(*arguments)),
-                name, interface, NAME)
-        os.close(release(self.broker, self.gpu))
-        self.state_becomes(signals, "released")
-        told = [arguments for arguments in order if arguments[0] in (self.gpu.number, DEVICE)]
+        everything, changes = self.broker.signals(), self.broker.signals("PropertiesChanged", PROPERTIES)
+        self.addCleanup(everything.close)
+        self.addCleanup(changes.close)
+        os.close(self.broker.release(self.gpu.number))
+        self.state_becomes(changes, "released")
+        told = [values for values in everything.seen if values[0] in (self.gpu.number, DEVICE)]
         self.assertEqual(told[0], (self.gpu.number,))
-        self.state_becomes(signals, "ready")
+        self.state_becomes(changes, "ready")
 
     def test_the_driver_can_go_at_once_though_clients_ask(self):
         all_gpus = gpus.gpus("tgpu")
-        with askers.Askers(4, "udmabuf", fresh=True) as crowd:
+        with askers.Askers(4, "plain", fresh=True) as crowd:
             kernel.until(lambda: all(gpu.render in procs.drm_nodes(broker.pid()) for gpu in all_gpus),
                          "primed has its nodes open")
             busy = subprocess.run(["rmmod", "tgpu"], stderr=subprocess.PIPE, text=True)
             self.assertIn("in use", busy.stderr)
-            guards = [release(self.broker, gpu) for gpu in all_gpus]
+            guards = [self.broker.release(gpu.number) for gpu in all_gpus]
             broker.command("rmmod", "tgpu")
             broker.command("load-drivers", "tgpu")
             opens = [int(gpu.attribute("opens")) for gpu in gpus.gpus("tgpu")]
@@ -106,11 +94,11 @@ class Release(unittest.TestCase):
     def test_unbind(self):
         driver = pathlib.Path("/sys/bus/platform/drivers/tgpu")
         name = self.gpu.sysfs.name
-        with askers.Askers(4, "udmabuf", fresh=True) as crowd:
+        with askers.Askers(4, "plain", fresh=True) as crowd:
             for _ in range(10):
                 gpu = next(gpu for gpu in gpus.gpus("tgpu") if gpu.sysfs.name == name)
                 kernel.until(lambda: gpu.render in procs.drm_nodes(broker.pid()), "primed has its node open")
-                guard = release(self.broker, gpu)
+                guard = self.broker.release(gpu.number)
                 (driver / "unbind").write_text(name)
                 self.assertNotIn(name, [gpu.sysfs.name for gpu in gpus.gpus("tgpu")])
                 (driver / "bind").write_text(name)
@@ -149,7 +137,7 @@ class Release(unittest.TestCase):
         holders = json.loads(broker.command("primectl", "holders", "platform-tgpu.0", "--json"))
         os.close(node)
         self.assertIn(os.getpid(), [holder["pid"] for holder in holders])
-        guard = release(self.broker, self.gpu)
+        guard = self.broker.release(self.gpu.number)
         holders = json.loads(broker.command("primectl", "holders", "platform-tgpu.0", "--json"))
         os.close(guard)
         self.assertEqual(holders, [])
@@ -161,11 +149,11 @@ class Release(unittest.TestCase):
         self.addCleanup(self.gpu.attribute, "import_delay_ms", 0)
         self.use()
         self.assertEqual(self.state(), "unresponsive")
-        with self.assertRaises(dbus.DBusException) as failure:
-            release(self.broker, self.gpu)
-        self.assertEqual(failure.exception.get_dbus_name(), ERROR + "Failed")
+        with self.assertRaises(Refused) as failure:
+            self.broker.release(self.gpu.number)
+        self.assertEqual(failure.exception.name, ERROR + "Failed")
         self.assertEqual(self.state(), "unresponsive")
-        changes.seen.clear()
+        changes.clear()
         self.gpu.attribute("import_delay_ms", 0)
         self.state_becomes(changes, "ready")   # nobody asked
-        os.close(release(self.broker, self.gpu))
+        os.close(self.broker.release(self.gpu.number))

@@ -12,7 +12,7 @@ import unittest
 import broker
 import gpus
 import kernel
-from broker import GUESS, IN_PLACE, MAY_MOVE, NATIVE, STABLE, STATE
+from client import GUESS, IN_PLACE, MAY_MOVE, NATIVE, STABLE, STATE, Client
 from gpus import RADEON_GTT, TGPU_SYSTEM, TGPU_VRAM
 
 MOST_LOOKS = 12
@@ -32,12 +32,12 @@ class Case(unittest.TestCase):
         broker.restart()
 
     def setUp(self):
-        self.broker = broker.Broker()
+        self.broker = Client()
         self.owner, self.primary = gpus.gpus("tgpu")
         self.buffer = gpus.tgpu(TGPU_VRAM)
         self.addCleanup(self.broker.close)
         self.addCleanup(self.buffer.close)
-        with gpus.udmabuf() as buffer:   # primed has tried the flag when this is answered
+        with gpus.plain() as buffer:   # primed has tried the flag when this is answered
             self.broker.place(buffer)
 
     def restore(self):
@@ -56,7 +56,7 @@ class Case(unittest.TestCase):
         answers = [self.place()]
         while "recheck" in answers[-1].details:
             self.assertLess(len(answers), MOST_LOOKS, [answer.confidence for answer in answers])
-            time.sleep(int(answers[-1].details["recheck"]) / 1000)
+            time.sleep(answers[-1].details["recheck"] / 1000)
             answers.append(self.place())
         return answers
 
@@ -70,7 +70,7 @@ class FlagWorks(Case):
         self.assertIn("recheck", first.details)
 
         self.restore()
-        time.sleep(int(first.details["recheck"]) / 1000)
+        time.sleep(first.details["recheck"] / 1000)
         second = self.place_until_settled()[-1]
         self.assertEqual((second.device, second.access), (self.owner.number, NATIVE), second.details)
         self.assertEqual(second.confidence, STABLE, second.details)
@@ -80,7 +80,7 @@ class FlagWorks(Case):
         gpus.evict(self.buffer)
         first = self.place()
         self.restore()
-        time.sleep(int(first.details["recheck"]) / 1000)
+        time.sleep(first.details["recheck"] / 1000)
         changed = self.broker.signals("PlacementChanged")
         self.addCleanup(changed.close)
         second = self.place()

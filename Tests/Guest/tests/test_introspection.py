@@ -39,16 +39,13 @@ def exporters():
             (lambda: gpus.tgpu(TGPU_SYSTEM, 0), SYSTEM, SYSTEM),
             (lambda: gpus.tgpu(TGPU_SYSTEM, 1), SYSTEM, SYSTEM),
             *((lambda name=name, index=index: gpus.dumb(gpus.gpu(name, index)), *nothing)
-              for name, index in (("vgem", 0), ("vkms", 0), ("cirrus", 0), ("virtio_gpu", 0), ("virtio_gpu", 1))),
+              for name, index in (("vgem", 0), ("vkms", 0), ("cirrus", 0), ("qxl", 0), ("virtio_gpu", 0),
+                                    ("virtio_gpu", 1))),
             *((make, SYSTEM, SYSTEM) for make in gpus.of_no_device())]
 
 
-def plain():
-    return (gpus.of_no_device() or [lambda: gpus.dumb(gpus.gpu("vgem"))])[0]()
-
-
 class Case(unittest.TestCase):
-    def assertSeen(self, look, buffer, residency, preferred, attached=0, registered=1):
+    def assertSeen(self, look, buffer, residency, preferred, attached=0, registered=1, peers=0):
         self.assertEqual(look.status, DEVICE if buffer.exporter else NO_DEVICE, (buffer.name, look))
         card, render = introspection.node(look.card), introspection.node(look.render)
         gpu = buffer.exporter
@@ -57,8 +54,8 @@ class Case(unittest.TestCase):
             self.assertEqual(render, gpu.number if gpu.render else None, buffer.name)
         else:
             self.assertEqual((card, render), (None, None), buffer.name)
-        self.assertEqual((look.residency, look.preferred, look.attached, look.registered),
-                         (residency, preferred, attached, registered), (buffer.name, look))
+        self.assertEqual((look.residency, look.preferred, look.attached, look.peers, look.registered),
+                         (residency, preferred, attached, peers, registered), (buffer.name, look))
 
 
 class Truth(Case):
@@ -72,6 +69,22 @@ class Truth(Case):
         for make, residency, preferred in exporters():
             with make() as buffer, self.subTest(buffer=buffer.name):
                 self.assertSeen(PROGRAM.look_at(buffer), buffer, residency, preferred)
+
+    def test_a_driver_with_a_release_function_of_its_own(self):
+        """As xe and msm have on Linux 7: what a GEM object is doesn't depend on who releases it."""
+        gpus.tgpu_parameter("own_release", "Y")
+        self.addCleanup(gpus.tgpu_parameter, "own_release", "N")
+        for preferred, memory in ((TGPU_VRAM, DEDICATED), (TGPU_SYSTEM, SYSTEM)):
+            with gpus.tgpu(preferred) as buffer:
+                self.assertSeen(PROGRAM.look_at(buffer), buffer, memory, memory)
+
+    def test_after_the_exporters_last_handle(self):
+        """It then no longer points to the DMA-BUF (drm_gem_object_exported_dma_buf_free())."""
+        for make, residency, preferred in exporters():
+            with make() as buffer, self.subTest(buffer=buffer.name):
+                if buffer.exporter:
+                    gpus.close_handle(buffer)
+                    self.assertSeen(PROGRAM.look_at(buffer), buffer, residency, preferred)
 
     def test_evicted_and_back(self):
         for index in (0, 1):
@@ -92,10 +105,22 @@ class Truth(Case):
                 self.assertSeen(PROGRAM.look_at(buffer), buffer, SYSTEM, DEDICATED, attached=1)
 
     def test_attachments_are_counted(self):
-        with plain() as buffer, contextlib.ExitStack() as stack:
+        with gpus.plain() as buffer, contextlib.ExitStack() as stack:
             for count, name in enumerate(("vkms", "cirrus", "tgpu", "radeon"), 1):
                 stack.enter_context(imported(buffer, name))
                 self.assertEqual(PROGRAM.look_at(buffer).attached, count)
+
+    def test_who_reaches_it_peer_to_peer(self):
+        """An attachment that can use VRAM in place, one that can't, and both."""
+        a, b = gpus.gpus("tgpu")
+        b.attribute("peers", 1 << 0)
+        self.addCleanup(b.attribute, "peers", 0)
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            with imported(buffer, "tgpu", 1):
+                self.assertSeen(PROGRAM.look_at(buffer), buffer, DEDICATED, DEDICATED, attached=1, peers=1)
+                with imported(buffer, "vgem"):
+                    self.assertSeen(PROGRAM.look_at(buffer), buffer, SYSTEM, DEDICATED, attached=2, peers=1)
+            self.assertSeen(PROGRAM.look_at(buffer), buffer, SYSTEM, DEDICATED)
 
     def test_unplugged_exporter(self):
         gpus.tgpu_parameter("add", 9)
@@ -124,13 +149,13 @@ class Truth(Case):
                 self.assertEqual(PROGRAM.look(fd, 0).status, NO_FD)
 
     def test_another_inode_than_was_asked_about(self):
-        with gpus.tgpu(TGPU_VRAM) as buffer, plain() as other:
-            self.assertEqual(PROGRAM.look(buffer.fd, other.inode), (CHANGED, *[0] * 6))
+        with gpus.tgpu(TGPU_VRAM) as buffer, gpus.plain() as other:
+            self.assertEqual(PROGRAM.look(buffer.fd, other.inode), (CHANGED, *[0] * 7))
 
 
 @contextlib.contextmanager
-def imported(buffer, driver):
-    node = gpus.gpu(driver).open()
+def imported(buffer, driver, index=0):
+    node = gpus.gpu(driver, index).open()
     gpus.ask(node, gpus.PRIME_FD_TO_HANDLE, "IIi", 0, 0, buffer.fd)
     try:
         yield
@@ -159,10 +184,12 @@ class NothingHappens(Case):
             gpus.evict(buffers[3][0])
             before, bufinfo = self.witnesses(), self.bufinfo()
             each = LOOKS // len(buffers) + 1
-            for buffer, *_ in buffers:
-                first = PROGRAM.look_at(buffer)
-                for _ in range(each):
-                    self.assertEqual(PROGRAM.look_at(buffer), first)
+            with kernel.attaching() as attached:
+                for buffer, *_ in buffers:
+                    first = PROGRAM.look_at(buffer)
+                    for _ in range(each):
+                        self.assertEqual(PROGRAM.look_at(buffer), first)
+                self.assertEqual(attached(), [])
             self.assertEqual(self.bufinfo(), bufinfo)
             self.assertEqual(self.witnesses(), before)
 
@@ -189,6 +216,22 @@ class NothingHappens(Case):
                 self.assertSeen(PROGRAM.look_at(buffer), buffer, DEDICATED, DEDICATED)
             self.assertEqual(gpu.attribute("power/runtime_status"), "suspended")
             self.assertEqual(kernel.tgpu_count("resumes"), resumes)
+
+
+class ByTheCompilerAtHand(Truth, NothingHappens):
+    """The program that the committed source gives by whatever clang builds primed, prepare_introspection."""
+
+    @classmethod
+    def setUpClass(cls):
+        global PROGRAM
+        committed, PROGRAM = PROGRAM, introspection.load("--program", "/parcel/bin/dmabuf.bpf.o")
+        cls.addClassCleanup(cls.go_back, committed)
+
+    @staticmethod
+    def go_back(committed):
+        global PROGRAM
+        PROGRAM.close()
+        PROGRAM = committed
 
 
 class Privileges(Case):

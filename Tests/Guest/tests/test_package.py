@@ -6,6 +6,7 @@ import unittest
 import broker
 import gpus
 import load_client
+from client import Client
 from footprint import UNIT, accounts, state, tree
 
 PACKAGES = pathlib.Path("/parcel/deb")
@@ -55,15 +56,15 @@ class Package(unittest.TestCase):
         self.assertEqual({(uid, gid) for _, _, uid, gid in mine.values()}, {("0", "0")})
         writable = [path for path, (kind, mode, _, _) in mine.items() if int(mode, 8) & 0o022 and kind != "l"]
         self.assertEqual(writable, [])
-        self.assertEqual(str(broker.Broker().property("Version")), version_of(package))
+        self.assertEqual(Client().get("Version"), version_of(package))
 
     def check_upgrade(self, newer):
         before = broker.pid()
-        with gpus.udmabuf() as buffer, load_client.asking(self, buffer, clients=1):
+        with gpus.plain() as buffer, load_client.asking(self, buffer, clients=1):
             self.dpkg("-i", newer)
         self.assertEqual(state(), ("enabled", "active"))
         self.assertNotEqual(broker.pid(), before)
-        broker.Broker().generation()
+        Client().generation()
 
     def check_upgrade_when_disabled(self, newer):
         broker.command("systemctl", "disable", "--now", UNIT)

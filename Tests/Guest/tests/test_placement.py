@@ -1,4 +1,4 @@
-"""A buffer of every exporter in the guest, on kernels that ignore, honour and validate NO_MOVE: the
+"""A buffer of every exporter in the guest, on kernels that ignore, honour, validate and refuse NO_MOVE: the
 right device, access and reason, and nothing moved to find out.
 
 Each buffer is asked about with two primary devices: virtio B, which can import no one's buffers but
@@ -13,7 +13,7 @@ import unittest
 import broker
 import gpus
 import kernel
-from broker import GUESS, IN_PLACE, INTENT, MAY_MOVE, NATIVE, STATE
+from client import GUESS, INTENT, IN_PLACE, MAY_MOVE, NATIVE, STATE, Client
 from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
 
 
@@ -24,7 +24,7 @@ def setUpModule():
 
 def words(answer):
     """What primed says of its answer, for a message."""
-    return [str(answer.details["reason"]), *map(str, answer.details["evidence"])]
+    return [answer.details["reason"], *answer.details["evidence"]]
 
 
 class Case(unittest.TestCase):
@@ -36,11 +36,11 @@ class Case(unittest.TestCase):
             return
         gpus.tgpu_parameter("mode", cls.mode)
         broker.restart()
-        cls.broker = broker.Broker()
+        cls.broker = Client()
         cls.virtio_a, cls.virtio_b = gpus.gpus("virtio_gpu")
         cls.tgpu_a, cls.tgpu_b = gpus.gpus("tgpu")
         cls.radeon = gpus.gpu("radeon")
-        with gpus.udmabuf() as buffer:   # primed has tried the flag when this is answered
+        with gpus.plain() as buffer:   # primed has tried the flag when this is answered
             cls.broker.place(buffer)
 
     @classmethod
@@ -76,7 +76,7 @@ class FlagWorks(Case):
     """What the flag can tell; modes `honoured` and `validated`."""
 
     def test_the_flag_is_known_to_work(self):
-        self.assertEqual(self.broker.property("NoMove"), "honoured")
+        self.assertEqual(self.broker.get("NoMove"), "honoured")
 
     def test_radeon_vram(self):
         for primary in (self.virtio_b, self.tgpu_b):
@@ -117,7 +117,7 @@ class FlagWorks(Case):
     def system_buffers():
         return [lambda: gpus.dumb(gpus.gpu("vgem")), lambda: gpus.dumb(gpus.gpu("cirrus")),
                 lambda: gpus.dumb(gpus.gpu("vkms")), lambda: gpus.radeon(RADEON_GTT),
-                lambda: gpus.tgpu(TGPU_SYSTEM), gpus.udmabuf, gpus.dma_heap]
+                lambda: gpus.tgpu(TGPU_SYSTEM), *gpus.of_no_device()]
 
 
 class SystemMemoryByName:
@@ -139,7 +139,7 @@ class SystemMemoryByName:
             self.expect(buffer, self.tgpu_b, self.tgpu_b, IN_PLACE, "home-system")
 
     def test_of_no_device(self):
-        for make in (gpus.udmabuf, gpus.dma_heap):
+        for make in gpus.of_no_device():
             with make() as buffer:
                 answer = self.expect(buffer, self.tgpu_b, self.tgpu_b, IN_PLACE, "home-system")
                 self.assertNotIn("home", answer.details)
@@ -160,7 +160,7 @@ class Ignored(Case, SystemMemoryByName):
     mode = "ignored"
 
     def test_the_flag_is_known_not_to_work(self):
-        self.assertEqual(self.broker.property("NoMove"), "ignored")
+        self.assertEqual(self.broker.get("NoMove"), "ignored")
 
     def test_what_shows_drm_falls_back_and_is_imported_nowhere(self):
         for make in (lambda: gpus.dumb(gpus.gpu("vgem")), lambda: gpus.dumb(gpus.gpu("cirrus")),
@@ -176,12 +176,20 @@ class Ignored(Case, SystemMemoryByName):
                     self.assertEqual((kernel.tgpu_count("attempts"), kernel.radeon_bytes_moved()), before)
 
 
+class Refused(Ignored):
+    """A kernel to which every flag is an unknown one: refused with the flag and let in without it says nothing."""
+    mode = "refused"
+
+    def test_the_flag_is_known_not_to_work(self):
+        self.assertEqual(self.broker.get("NoMove"), "unknown")
+
+
 class EveryMode(unittest.TestCase):
     def test_software_devices_are_never_chosen(self):
-        for mode in ("ignored", "honoured", "validated"):
+        for mode in ("ignored", "honoured", "validated", "refused"):
             gpus.tgpu_parameter("mode", mode)
             broker.restart()
-            client = broker.Broker()
+            client = Client()
             for driver in ("vgem", "vkms"):
                 software = gpus.gpu(driver)
                 self.assertEqual(client.device(software)["Role"], "software")
@@ -201,15 +209,14 @@ class SideBySide(unittest.TestCase):
             gpus.tgpu_parameter("add", number)
         self.addCleanup(lambda: [gpus.tgpu_parameter("remove", number) for number in range(2, 8)])
         broker.restart()
-        client = broker.Broker()
+        client = Client()
         self.addCleanup(client.close)
         slow = gpus.gpus("tgpu")
         self.assertEqual(len(slow), 8)
-        with gpus.udmabuf() as buffer:
+        with gpus.plain() as buffer:
             kernel.until(lambda: all(client.device(gpu) for gpu in slow), "all on the bus")
             client.place(buffer)   # each has said what it can do
-            for gpu in slow:
-                gpu.attribute("import_delay_ms", self.DELAY)
+            slow_down(self, self.DELAY)
             before = kernel.tgpu_count("attempts")
             one = seconds(lambda: import_once(slow[0], buffer))
             self.assertEqual(kernel.tgpu_count("attempts") - before, 1)
@@ -244,11 +251,17 @@ class Tool(Case):
 
     def test_of_a_driver_without_an_interface_of_its_own(self):
         """With and without a render node."""
-        for driver in ("vgem", "cirrus"):
-            device, access, details = self.told("--device", driver, "--hint", f"primary-device={self.tgpu_b.number}")
+        for gpu in (gpus.gpu("vgem"), gpus.gpu("cirrus")):
+            device, access, details = self.told("--device", gpu.render or gpu.card,
+                                                "--hint", f"primary-device={self.tgpu_b.number}")
             self.assertEqual((device, access), (self.tgpu_b.number, "in-place"), details)
 
     def test_of_no_device(self):
+        if not gpus.of_no_device():
+            done = subprocess.run(["primectl", "place", "--udmabuf"], capture_output=True, text=True)
+            self.assertNotEqual(done.returncode, 0, done.stdout)
+            self.assertIn("/dev/udmabuf", done.stderr)
+            return
         device, access, details = self.told("--udmabuf", "--hint", f"primary-device={self.tgpu_b.card}")
         self.assertEqual((device, access), (self.tgpu_b.number, "in-place"), details)
         self.assertNotIn("home", details)
@@ -263,6 +276,31 @@ class Tool(Case):
         _, access, details = self.told("--device", "qxl")
         self.assertNotIn(access, ("native", "in-place"), details)
         self.assertIn("qxl (", details["evidence"][0])
+
+
+class Slow(unittest.TestCase):
+    """A driver whose every call answers in time, be it that all that a device is asked first takes longer."""
+    DELAY = 200   # ms that an import takes; a call may take 500
+
+    def test_it_is_asked_what_it_can_do_and_then_about_buffers(self):
+        gpus.tgpu_parameter("mode", "validated")   # takes three imports to find out
+        slow_down(self, self.DELAY)
+        broker.restart()
+        client = Client()
+        self.addCleanup(client.close)
+        primary = gpus.gpu("tgpu", 1)
+        with gpus.plain() as buffer:
+            answer = client.explain(buffer, primary_device=primary.number)
+            self.assertEqual((answer.device, answer.access), (primary.number, IN_PLACE), words(answer))
+        device = client.device(primary)
+        self.assertEqual((device["State"], device["NoMove"]), ("ready", "honoured"))
+
+
+def slow_down(test, delay):
+    """All tgpu devices, until the test ends."""
+    for gpu in gpus.gpus("tgpu"):
+        gpu.attribute("import_delay_ms", delay)
+    test.addCleanup(lambda: [gpu.attribute("import_delay_ms", 0) for gpu in gpus.gpus("tgpu")])
 
 
 def import_once(gpu, buffer):

@@ -11,10 +11,9 @@ import os
 import sys
 import time
 
-import dbus
 from gi.repository import GLib
 
-import broker
+from client import Client, Refused
 
 CONNECTIONS = 2
 
@@ -26,18 +25,18 @@ def timed(call):
 
 
 def ask(count, *fds):
-    client = broker.Broker()
+    client = Client()
     fds = [int(fd) for fd in fds]
     answers = {fd: client.place(fd)[:4] for fd in fds}
     seen = {"ping": [], "warm": [], "cold": [], "answers": len(set(answers.values())), "changed": [], "forgotten": 0}
 
     def check(fd, answer, kind):
         if answer[:4] != answers[fd]:
-            seen["changed"].append([kind, *map(int, answer[:5])])
+            seen["changed"].append([kind, *answer[:5]])
 
     for i in range(int(count)):
         fd = fds[i % len(fds)]
-        _, took = timed(lambda: client._call("org.freedesktop.DBus.Peer", "Ping", ""))
+        _, took = timed(lambda: client.ping())
         seen["ping"].append(took)
         answer, took = timed(lambda: client.place(fd))
         seen["warm"].append(took)
@@ -55,20 +54,21 @@ class Flood:
     def __init__(self, window, fds):
         self.fds, self.at = fds, 0
         for _ in range(CONNECTIONS):
-            bus = dbus.SystemBus(private=True)
-            bus.set_exit_on_disconnect(False)
+            client = Client()
             for _ in range(window):
-                self.send(bus)
+                self.send(client)
 
-    def send(self, bus):
+    def send(self, client):
         fd = self.fds[self.at % len(self.fds)]
         self.at += 1
         if self.at == len(self.fds):
             print("flooding", flush=True)
-        planes = dbus.Array([dbus.types.UnixFd(fd)], signature="h")
-        bus.call_async(broker.NAME, broker.PATH, broker.NAME, "Place", "aha{sv}",
-                       (planes, broker.variants({"fresh": True})), lambda *_: self.send(bus),
-                       lambda error: os._exit(2), timeout=60)
+        client.place_later(lambda outcome: self.answered(client, outcome), fd, fresh=True)
+
+    def answered(self, client, outcome):
+        if isinstance(outcome, Refused):
+            os._exit(2)
+        self.send(client)
 
 
 def flood(window, *fds):

@@ -147,6 +147,10 @@ static struct drm_driver tgpu_drm_driver = {
 	DRM_GEM_SHMEM_DRIVER_OPS,
 	.gem_create_object = tgpu_gem_create_object,
 	.gem_prime_import = tgpu_gem_prime_import,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	/* No longer among shmem's own (drm_gem_shmem_prime_import_no_map, which maps nothing). */
+	.gem_prime_import_sg_table = drm_gem_shmem_prime_import_sg_table,
+#endif
 	.name = "tgpu",
 	.desc = "virtual GPU with pretended video memory",
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 14, 0)

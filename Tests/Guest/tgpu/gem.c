@@ -8,6 +8,7 @@
 #include <linux/dma-buf.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/version.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
@@ -77,17 +78,35 @@ static void tgpu_detach(struct dma_buf *buf, struct dma_buf_attachment *attachme
 	spin_unlock(&placement_lock);
 }
 
-static const struct dma_buf_ops tgpu_dmabuf_ops = {
-	.cache_sgt_mapping = true,
-	.attach = tgpu_attach,
-	.detach = tgpu_detach,
-	.map_dma_buf = drm_gem_map_dma_buf,
-	.unmap_dma_buf = drm_gem_unmap_dma_buf,
-	.release = drm_gem_dmabuf_release,
-	.mmap = drm_gem_dmabuf_mmap,
-	.vmap = drm_gem_dmabuf_vmap,
-	.vunmap = drm_gem_dmabuf_vunmap,
-};
+/* As xe_dma_buf_release() and msm_gem_dmabuf_release() of Linux 7: a function of the driver's own first. */
+static void tgpu_dmabuf_release(struct dma_buf *buf)
+{
+	drm_gem_dmabuf_release(buf);
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 16, 0)	/* since then the core caches none */
+#define CACHE_MAPPING .cache_sgt_mapping = true,
+#else
+#define CACHE_MAPPING
+#endif
+#define DMABUF_OPS(release_) {				\
+	CACHE_MAPPING					\
+	.attach = tgpu_attach,				\
+	.detach = tgpu_detach,				\
+	.map_dma_buf = drm_gem_map_dma_buf,		\
+	.unmap_dma_buf = drm_gem_unmap_dma_buf,		\
+	.release = release_,				\
+	.mmap = drm_gem_dmabuf_mmap,			\
+	.vmap = drm_gem_dmabuf_vmap,			\
+	.vunmap = drm_gem_dmabuf_vunmap,		\
+}
+static const struct dma_buf_ops cores_release = DMABUF_OPS(drm_gem_dmabuf_release);
+static const struct dma_buf_ops own_release = DMABUF_OPS(tgpu_dmabuf_release);
+
+static bool is_ours(struct dma_buf *buf)
+{
+	return buf->ops == &cores_release || buf->ops == &own_release;
+}
 
 /* As amdgpu does: the generic export (exp_name "drm"), then ops of our own. */
 static struct dma_buf *tgpu_gem_export(struct drm_gem_object *obj, int flags)
@@ -95,20 +114,57 @@ static struct dma_buf *tgpu_gem_export(struct drm_gem_object *obj, int flags)
 	struct dma_buf *buf = drm_gem_prime_export(obj, flags);
 
 	if (!IS_ERR(buf)) {
-		buf->ops = &tgpu_dmabuf_ops;
+		buf->ops = READ_ONCE(tgpu_own_release) ? &own_release : &cores_release;
 		to_tgpu_bo(obj)->ino = file_inode(buf->file)->i_ino;
 	}
 	return buf;
+}
+
+/* Nothing is mapped, so that there is nothing to invalidate. */
+static void ignore_move(struct dma_buf_attachment *attachment)
+{
+}
+
+static const struct dma_buf_attach_ops peer_ops = {
+	.allow_peer2peer = true,
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 1, 0)
+	.move_notify = ignore_move,
+#else
+	.invalidate_mappings = ignore_move,
+#endif
+};
+
+/* As amdgpu and xe do: an attachment that says that it can reach the exporter's own memory. */
+static struct drm_gem_object *import_as_peer(struct drm_device *drm, struct dma_buf *buf)
+{
+	struct dma_buf_attachment *attachment = dma_buf_dynamic_attach(buf, drm->dev, &peer_ops, NULL);
+	struct drm_gem_object *obj;
+
+	if (IS_ERR(attachment))
+		return ERR_CAST(attachment);
+	obj = drm_gem_shmem_prime_import_sg_table(drm, attachment, NULL);
+	if (IS_ERR(obj)) {
+		dma_buf_detach(buf, attachment);
+		return obj;
+	}
+	get_dma_buf(buf);
+	obj->import_attach = attachment;
+	obj->resv = buf->resv;
+	return obj;
 }
 
 struct drm_gem_object *tgpu_gem_prime_import(struct drm_device *drm, struct dma_buf *buf)
 {
 	struct drm_gem_object *obj = buf->priv;
 
-	if (buf->ops == &tgpu_dmabuf_ops && obj->dev == drm) {	/* our own: no attachment */
+	if (!is_ours(buf))
+		return drm_gem_prime_import(drm, buf);
+	if (obj->dev == drm) {	/* our own: no attachment */
 		drm_gem_object_get(obj);
 		return obj;
 	}
+	if (READ_ONCE(to_tgpu(drm)->peers) & BIT_ULL(to_tgpu(obj->dev)->id))
+		return import_as_peer(drm, buf);
 	return drm_gem_prime_import(drm, buf);
 }
 

@@ -11,6 +11,7 @@
  *	ignored		as in mainline: the flag is silently a full import
  *	honoured	an import that would move fails with EINVAL; unknown flag bits are ignored
  *	validated	likewise, and unknown flag bits are EINVAL
+ *	refused		every flag is an unknown one, and EINVAL
  *
  * /sys/module/tgpu/parameters:
  *	devices (r)	how many there are at load
@@ -19,6 +20,7 @@
  *	evict (w)	inode number of a dma-buf, or "all": out of VRAM, as under memory pressure
  *	restore (w)	likewise: back to where it was made for; EBUSY while an importer is attached
  *	moves (r)	total of all devices, gone ones included
+ *	own_release (rw) Y: buffers exported from now on have a dma_buf_ops.release of tgpu's own, not DRM core's
  *
  * device.c says what each device has in sysfs.
  */
@@ -31,6 +33,9 @@
 #include "tgpu.h"
 
 atomic_t tgpu_total_moves;
+
+bool tgpu_own_release;
+module_param_named(own_release, tgpu_own_release, bool, 0644);
 
 static unsigned int devices = 2;
 module_param(devices, uint, 0444);

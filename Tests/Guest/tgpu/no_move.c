@@ -30,8 +30,8 @@
 
 #define NO_MOVE (1u << 0)
 
-enum { IGNORED, HONOURED, VALIDATED };
-static const char * const mode_names[] = { "ignored", "honoured", "validated" };
+enum { IGNORED, HONOURED, VALIDATED, REFUSED };
+static const char * const mode_names[] = { "ignored", "honoured", "validated", "refused" };
 static int mode = IGNORED;
 
 int tgpu_no_move_set_mode(const char *name)
@@ -84,9 +84,9 @@ static int fd_to_handle_entry(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct drm_prime_handle *args = (void *)regs_get_kernel_argument(regs, 1);
 
-	if (READ_ONCE(mode) == VALIDATED && (args->flags & ~NO_MOVE))
-		return skip_and_refuse(regs);
-	return 0;
+	u32 refused = READ_ONCE(mode) == VALIDATED ? ~NO_MOVE : READ_ONCE(mode) == REFUSED ? ~0u : 0;
+
+	return args->flags & refused ? skip_and_refuse(regs) : 0;
 }
 
 static int map_attach_entry(struct kprobe *probe, struct pt_regs *regs)

@@ -52,6 +52,7 @@ struct tgpu_bo {
 
 /* main.c */
 extern atomic_t tgpu_total_moves;
+extern bool tgpu_own_release;
 
 /* device.c */
 int tgpu_driver_register(void);

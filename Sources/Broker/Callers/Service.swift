@@ -1,0 +1,313 @@
+// The daemon behind the D-Bus interface: joins the bus to the engine, keeps what belongs to callers.
+
+internal import Bus
+internal import CShims
+internal import Engine
+internal import Glibc
+internal import Linux
+internal import Placement
+internal import Ports
+
+package let primedVersion = Names.version
+
+/// The bus, as far as the service speaks to callers by itself.
+protocol Connections: AnyObject {
+  /// Will be heard of when it goes.
+  func isTracked(_ caller: Caller) -> Bool
+  func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void)
+  func placementChanged(_ answer: Answer, to caller: Caller)
+  func deviceReleasing(_ device: DeviceNumber)
+  /// Whose connection it is; nil: not known yet.
+  func user(of caller: Caller) -> uid_t?
+  var refusals: UInt64 { get }
+}
+
+extension BusConnection: Connections {}
+
+final class Service: BrokerService {
+  let engine: QueryEngine
+  private let reader: any BufferReader
+  private let guards: ReleaseGuards
+  private var subscriptions = Subscriptions()
+  private let quotas: Quotas
+  private let clients: ClientProcesses
+  private let strangers: Strangers
+  let looks: Looks
+  private let seatUsers = SeatUsers()
+  private var freshLooks = FreshLooks()
+  /// Set once the bus is there.
+  unowned var connection: (any Connections)?
+  private let sources: (NoMove) -> [String]
+
+  /// - Parameter sources: the sources of evidence in use, strongest first.
+  init(
+    engine: QueryEngine, reader: any BufferReader, loop: EventLoop,
+    sources: @escaping (NoMove) -> [String]
+  ) throws(Errno) {
+    self.engine = engine
+    self.reader = reader
+    self.sources = sources
+    guards = ReleaseGuards(loop: loop)
+    clients = ClientProcesses(loop: loop) { engine.forget(client: $0) }
+    let fdLimit = primed_fd_limit()
+    guard fdLimit > 0 else { throw Errno.last }
+    quotas = Quotas(fdLimit: Int(fdLimit))
+    strangers = try Strangers(loop: loop)
+    looks = try Looks(loop: loop)
+    engine.onLooked = { [unowned self] in looked(at: $0) }
+  }
+
+  func identity(of fd: Int32) -> BufferIdentity? { reader.identity(of: fd) }
+
+  func received(from caller: Caller, of user: uid_t?) -> Bool {
+    strangers.received(from: caller, of: user)
+  }
+
+  // MARK: Questions
+
+  func placeNow(
+    _ query: Query, for caller: Caller, track: () -> Void, hold: () -> [HeldBuffer]?
+  ) -> Answer? {
+    if isTooSoon(query, caller) {
+      return placeNow(query.asIfNotFresh, for: caller, track: track, hold: hold)
+    }
+    let answer = engine.answerNow(query)
+    // Most answers are settled, and nobody waits for a change: no copy of the answer is made then.
+    let isOpen = answer?.recheck != 0 || answer?.stale != false
+    guard isOpen || subscriptions.count > 0, let answer else { return answer }
+    if answer.isOpen { track() }
+    told(caller, query, answer)
+    if answer.stale, !engine.isLookedAt(query) { refresh(query, for: caller, hold) }
+    return answer
+  }
+
+  /// What a user asks afresh beyond its pace is answered by the last look.
+  private func isTooSoon(_ query: Query, _ caller: Caller) -> Bool {
+    guard query.hints.fresh, let user = connection?.user(of: caller), user != 0 else {
+      return false
+    }
+    return !freshLooks.take(user, at: bootMilliseconds())
+  }
+
+  /// What this look finds reaches the caller as PlacementChanged. At a limit the old answer stands until
+  /// somebody asks again.
+  private func refresh(_ query: Query, for caller: Caller, _ hold: () -> [HeldBuffer]?) {
+    guard let buffers = hold() else { return }
+    var again = query
+    again.hints.fresh = true
+    look(again, holding: buffers, for: caller) { _ in }
+  }
+
+  func advise(_ users: [AdviceUser], _ hints: Hints) -> Result<Advice, BusError> {
+    for user in users where engine.device(user.device) == nil {
+      return .failure(.unknownDevice(user.device))
+    }
+    return .success(engine.advise(users, hints))
+  }
+
+  func place(
+    _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
+    then: @escaping (Result<Answer, BusError>) -> Void
+  ) {
+    look(query, holding: buffers, for: caller) { [self] result in
+      then(result)
+      if case .success(let answer) = result { told(caller, query, answer) }
+    }
+  }
+
+  private func look(
+    _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
+    then: @escaping (Result<Answer, BusError>) -> Void
+  ) {
+    let load = Load(questions: 1, fds: buffers.count)
+    strangers.note(buffers, of: caller, connection?.user(of: caller))
+    guard quotas.take(load, for: caller), let connection else { return then(.failure(.tooMuch)) }
+    connection.whenIdentified(caller) { [self] user in
+      guard let user, !strangers.hasTooManyStuck(user) else {
+        quotas.giveBack(load, of: caller)
+        return then(.failure(user == nil ? .tooManyConnections : .stuckFiles))
+      }
+      looks.add(of: user) { [self] in
+        engine.answer(charged(query, to: user, caller), holding: buffers) { [self] result in
+          quotas.giveBack(load, of: caller)
+          then(result.mapError { _ in .tooMuch })
+        }
+      }
+    }
+  }
+
+  func onATurn(of caller: Caller, _ work: @escaping () -> Void) {
+    let load = Load(questions: 1)
+    guard quotas.take(load, for: caller) else { return work() }
+    looks.add(of: connection?.user(of: caller) ?? .max) { [quotas] in
+      quotas.giveBack(load, of: caller)
+      work()
+    }
+  }
+
+  /// The question as the engine gets it: with the user who pays for what is remembered of it.
+  private func charged(_ query: Query, to user: uid_t, _ caller: Caller) -> Query {
+    var query = query
+    query.hints.user = user
+    if !mayTouch(user) {
+      query.hints.wake = false
+      query.hints.fresh = false
+      query.hints.mayOpenCards = false
+    }
+    let fd = Load(fds: 1)
+    let isWatched = clients.watch(
+      query.hints.clientPID, take: { quotas.take(fd, for: caller) },
+      giveBack: { [quotas] in quotas.giveBack(fd, of: caller) })
+    if !isWatched { query.hints.clientPID = 0 }
+    return query
+  }
+
+  private func mayTouch(_ user: uid_t) -> Bool {
+    seatUsers.isActive(user, on: Set(engine.devices.map(\.description.seat)))
+  }
+
+  /// The engine's refusals of a release.
+  private func busError(_ error: EngineError, _ device: DeviceNumber) -> BusError {
+    switch error {
+    case .limitsExceeded: .limitsExceeded("too much is under way; try again later")
+    case .unknownDevice: .unknownDevice(device)
+    case .released: .released(device)
+    }
+  }
+
+  // MARK: Subscriptions
+
+  private func told(_ caller: Caller, _ query: Query, _ answer: Answer) {
+    let one = Load(subscriptions: 1)
+    let more = subscriptions.told(caller.id, query, answer) {
+      connection?.isTracked(caller) == true && quotas.take(one, for: caller)
+    }
+    if more < 0 { quotas.giveBack(one, of: caller) }
+  }
+
+  func renewed(_ query: Query, _ answer: Answer, for caller: Caller) -> Answer {
+    guard answer.isOpen, var new = engine.reconsider(query) else { return answer }
+    new.cached = answer.cached
+    told(caller, query, new)
+    return new
+  }
+
+  private func looked(at buffer: BufferIdentity) {
+    let news = subscriptions.looked(at: buffer) { engine.reconsider($0) }
+    for (asker, answer) in news.changes {
+      connection?.placementChanged(answer, to: Caller(id: asker))
+    }
+    for asker in news.ended { quotas.giveBack(Load(subscriptions: 1), of: Caller(id: asker)) }
+  }
+
+  func identified(_ caller: Caller, as uid: uid_t) -> Bool {
+    strangers.identified(caller, as: uid)
+    return quotas.identify(caller, as: uid)
+  }
+
+  func explain(_ query: Query, _ answer: Answer) -> Explanation {
+    var text = engine.explain(query, answer)
+    let caller = Caller(id: query.hints.asker)
+    if query.hints.wake || query.hints.fresh, let user = connection?.user(of: caller),
+      !mayTouch(user)
+    {
+      text.evidence.append(
+        "wake and fresh are ignored: your user is not active on the devices' seat")
+    }
+    return text
+  }
+
+  // MARK: Callers
+
+  func left(_ caller: Caller) {
+    quotas.giveBack(Load(subscriptions: subscriptions.forget(caller.id)), of: caller)
+    quotas.left(caller)
+  }
+
+  // MARK: Release
+
+  func release(
+    _ device: DeviceNumber, why: String, for sender: String,
+    then: @escaping (Result<OwnedGuard, BusError>) -> Void
+  ) {
+    guard let view = engine.device(device), let node = view.description.node else {
+      return then(.failure(.unknownDevice(device)))
+    }
+    guard view.state != .released else {
+      return then(.failure(.released(device)))
+    }
+    connection?.deviceReleasing(node.number)
+    do throws(EngineError) {
+      try engine.release(node.number) { [self] closed in
+        guard closed else { return then(.failure(.failed(Self.hangs(node)))) }
+        Log.write(
+          .notice, "\(node.path) released for \(sender): \(Self.oneLine(why))",
+          [("DEVICE", view.description.stableID), ("SENDER", sender)])
+        handGuard(view.description, node, then)
+      }
+    } catch {
+      then(.failure(busError(error, device)))
+    }
+  }
+
+  /// A caller's words for the log, where they must not look like a line of ours.
+  private static func oneLine(_ words: String) -> String {
+    String(words.map { $0.isNewline ? " " : $0 })
+  }
+
+  private static func hangs(_ node: Node) -> String {
+    "\(node.path) can't be closed now, since its driver does not answer; primed leaves it alone until"
+      + " it does: release it again when its State is no longer `unresponsive`"
+  }
+
+  private func handGuard(
+    _ device: DeviceDescription, _ node: Node, _ then: (Result<OwnedGuard, BusError>) -> Void
+  ) {
+    do throws(Errno) {
+      let hold = try guards.make { [self] in
+        engine.unrelease(device.stableID)
+        Log.write(.notice, "\(node.path) is back", [("DEVICE", device.stableID)])
+      }
+      then(.success(hold))
+    } catch {
+      engine.unrelease(device.stableID)
+      then(.failure(.failed("no guard: \(error)")))
+    }
+  }
+
+  // MARK: Properties
+
+  func stableID(of device: DeviceNumber) -> String {
+    engine.devices.first { $0.description.node?.number == device }?.description.stableID ?? ""
+  }
+
+  var version: String { primedVersion }
+  var generation: UInt64 { engine.generation }
+  var primaryDevice: DeviceNumber { engine.primary?.description.node?.number ?? .none }
+  var noMove: NoMove { engine.noMove }
+  var evidence: [String] { sources(noMove) }
+  var pairs: PairTable { engine.pairs }
+
+  /// Root, and who runs primed, see all of it; others only what is held for themselves: what users ask
+  /// and when is nobody else's business.
+  func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)] {
+    if user == 0 || user == geteuid() {
+      return engine.statistics + [
+        ("refused-calls", connection?.refusals ?? 0),
+        ("watched-buffers", UInt64(subscriptions.count)),
+      ]
+    }
+    let load = quotas.load(of: user)
+    return [
+      ("cached-buffers", UInt64(engine.cachedBuffers(of: user))),
+      ("pending-queries", UInt64(load.questions)), ("watched-buffers", UInt64(load.subscriptions)),
+    ]
+  }
+}
+
+extension BusError {
+  fileprivate static let stuckFiles = BusError.limitsExceeded(
+    "files that you sent can't be closed, since their file system or driver does not answer")
+  fileprivate static let tooMuch = BusError.limitsExceeded(
+    "too much is under way for you, or for everybody; wait for answers, or use your own default")
+}

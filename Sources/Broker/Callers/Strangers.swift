@@ -1,0 +1,47 @@
+// Fds that came in messages. They are closed by separate threads, since the sender can make close()
+// block (see CClose), and are charged to the sender's user until they are closed.
+
+internal import Bus
+internal import CClose
+internal import Glibc
+internal import Linux
+internal import Placement
+internal import Ports
+
+final class Strangers {
+  private var supervision: EventSource?
+
+  init(loop: EventLoop) throws(Errno) {
+    let timer = try Errno.check(primed_closers_timer())
+    supervision = try loop.onReadable(timer) { primed_supervise_closers() }
+  }
+
+  /// Assigns the fds received since the last call to this caller; returns whether there were any.
+  func received(from caller: Caller, of user: uid_t?) -> Bool {
+    primed_claim_strangers(Self.owner(caller, user))
+  }
+
+  /// Notes copies that primed made of a caller's fds: closing them can block as well, since they
+  /// may be the last ones.
+  func note(_ buffers: [HeldBuffer], of caller: Caller, _ user: uid_t?) {
+    for buffer in buffers { primed_note_stranger(buffer.fd.rawValue, Self.owner(caller, user)) }
+  }
+
+  func identified(_ caller: Caller, as user: uid_t) {
+    primed_rename_owner(Self.owner(caller, nil), user)
+  }
+
+  /// The owner in CClose. A connection whose user is unknown is an owner of its own: no uid is that
+  /// high.
+  private static func owner(_ caller: Caller, _ user: uid_t?) -> UInt32 {
+    user ?? UInt32(truncatingIfNeeded: caller.id) | 1 << 31
+  }
+
+  /// Fds that wait to be closed.
+  static var waiting: Int { Int(primed_waiting_strangers()) }
+
+  /// Whether more of this user's fds can't be closed than Quotas allows.
+  func hasTooManyStuck(_ user: uid_t) -> Bool {
+    primed_stuck_strangers(user) > Limits.stuckFDsPerUser
+  }
+}

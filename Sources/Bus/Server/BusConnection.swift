@@ -1,0 +1,249 @@
+// The connection to the bus: our name, our objects, our signals.
+
+internal import CSystemd
+internal import Glibc
+package import Linux
+package import Placement
+
+package enum BusChoice: Sendable, Equatable {
+  case system, session, address(String)
+
+  /// `system`, `session`, or a D-Bus address (which has a colon).
+  package init?(_ word: String) {
+    switch word {
+    case "system": self = .system
+    case "session": self = .session
+    default:
+      guard word.contains(":") else { return nil }
+      self = .address(word)
+    }
+  }
+}
+
+/// Opens a connection; the caller owns the reference that comes back.
+package func openBus(_ choice: BusChoice) throws(Errno) -> OpaquePointer {
+  var bus: OpaquePointer?
+  switch choice {
+  case .system: try Errno.checkNegative(sd_bus_open_system(&bus))
+  case .session: try Errno.checkNegative(sd_bus_open_user(&bus))
+  case .address(let address):
+    try Errno.checkNegative(sd_bus_new(&bus))
+    try Errno.checkNegative(sd_bus_set_address(bus, address))
+    try Errno.checkNegative(sd_bus_set_bus_client(bus, 1))
+    try Errno.checkNegative(sd_bus_negotiate_fds(bus, 1))
+    try Errno.checkNegative(sd_bus_start(bus))
+  }
+  return bus!
+}
+
+package final class BusConnection {
+  let service: any BrokerService
+  let bus: OpaquePointer
+  private var tracked: [Caller: Tracked] = [:]
+  /// The tracked caller that was looked up last: most machines have one caller, which asks often.
+  private var latest: (caller: Caller, tracked: Tracked)?
+  private var arrivals: UInt64 = 0
+  /// Questions to polkit under way.
+  private var questions: [Question] = []
+  /// The bus has closed the connection, or can't be read from.
+  package var onLost: (() -> Void)?
+  /// Calls refused for their caller's own fault, since the start.
+  package var refusals: UInt64 = 0
+  var refusalPace = RefusalPace()
+  /// Called when a tracked caller has left the bus, or is not tracked any more.
+  package var onLeft: ((Caller) -> Void)?
+  /// Called when the bus has said whose connection a tracked caller is; false: its user has too many.
+  package var onIdentified: ((Caller, UInt32) -> Bool)?
+
+  /// Connects; `addBroker` puts the service's objects up, `takeName` then makes them known.
+  package init(_ choice: BusChoice, on loop: EventLoop, serving service: any BrokerService)
+    throws(Errno)
+  {
+    self.service = service
+    bus = try openBus(choice)
+    try Errno.checkNegative(sd_bus_attach_event(bus, loop.raw, 0))
+    // No sender in the match, for the reason that Tracked.watch gives.
+    try Errno.checkNegative(
+      sd_bus_match_signal(
+        bus, nil, nil, Names.Standard.localPath, Names.Standard.local, "Disconnected",
+        { signal, me, _ in
+          if Message(raw: signal!).isFrom(Names.Standard.local) { BusConnection.from(me).onLost?() }
+          return 0
+        }, Unmanaged.passUnretained(self).toOpaque()))
+  }
+
+  deinit { sd_bus_flush_close_unref(bus) }
+
+  /// - Throws: EEXIST where another primed owns the name, EACCES where the bus policy forbids it, EOPNOTSUPP where
+  ///   the bus passes no fds.
+  package func takeName() throws(Errno) {
+    guard sd_bus_can_send(bus, CChar(UInt8(ascii: "h"))) > 0 else { throw Errno(EOPNOTSUPP) }
+    try Errno.checkNegative(sd_bus_request_name(bus, Names.bus, 0))
+  }
+
+  /// Leaves the bus, and with it the name. What the bus has not taken from us is lost: it may be stuck.
+  package func close() { sd_bus_close(bus) }
+
+  /// Calls our own name, by way of the bus; `then` with whether an answer came within so many
+  /// milliseconds.
+  package func askOurselves(within time: UInt64, then: @escaping (Bool) -> Void) {
+    final class Call {
+      let then: (Bool) -> Void
+      init(_ then: @escaping (Bool) -> Void) { self.then = then }
+    }
+    let call = Unmanaged.passRetained(Call(then))
+    var raw: OpaquePointer?
+    defer { sd_bus_message_unref(raw) }
+    let code = sd_bus_message_new_method_call(
+      bus, &raw, Names.bus, Names.path, Names.Standard.peer, "Ping")
+    guard code >= 0,
+      sd_bus_call_async(
+        bus, nil, raw,
+        { reply, call, _ in
+          Unmanaged<Call>.fromOpaque(call!).takeRetainedValue().then(!Message(raw: reply!).isError)
+          return 1
+        }, call.toOpaque(), time * 1000) >= 0
+    else {
+      call.release()
+      return then(false)
+    }
+  }
+
+  static func from(_ userdata: UnsafeMutableRawPointer?) -> BusConnection {
+    Unmanaged<BusConnection>.fromOpaque(userdata!).takeUnretainedValue()
+  }
+  static func service(_ userdata: UnsafeMutableRawPointer?) -> any BrokerService {
+    from(userdata).service
+  }
+
+  // MARK: Objects and signals
+
+  package func addDevice(_ properties: DeviceProperties) throws(Errno) -> DeviceObject {
+    try DeviceObject(bus: bus, properties)
+  }
+
+  package func propertiesChanged(_ names: [Names.Property]) {
+    emitPropertiesChanged(bus, Names.path, Names.broker, names.map(\.rawValue))
+  }
+
+  package func placementsInvalidated(_ generation: UInt64, _ devices: [DeviceNumber]) {
+    emit(.placementsInvalidated, to: nil) { m throws(Errno) in
+      try m.append(generation)
+      try m.open("a", "t")
+      for device in devices { try m.append(device) }
+      try m.close()
+    }
+  }
+
+  package func deviceReleasing(_ device: DeviceNumber) {
+    emit(.deviceReleasing, to: nil) { m throws(Errno) in try m.append(device) }
+  }
+
+  /// Unicast: only who asked about the buffer hears of it.
+  package func placementChanged(_ answer: Answer, to caller: Caller) {
+    guard let name = tracked[caller]?.name else { return }
+    emit(.placementChanged, to: name) { m throws(Errno) in
+      try m.append(answer.buffer.inode)
+      try m.append(answer.device)
+      try m.append(answer.access.rawValue)
+      try m.append(answer.confidence.rawValue)
+    }
+  }
+
+  private func emit(
+    _ signal: Names.Signal, to name: String?, _ write: (Message) throws(Errno) -> Void
+  ) {
+    do throws(Errno) {
+      var raw: OpaquePointer?
+      try Errno.checkNegative(
+        sd_bus_message_new_signal(bus, &raw, Names.path, Names.broker, signal.rawValue))
+      let message = OwnedMessage(taking: raw!)
+      if let name { try Errno.checkNegative(sd_bus_message_set_destination(raw, name)) }
+      try write(message.message)
+      try message.send()
+    } catch {
+      Log.write(.warning, "could not send the signal \(signal.rawValue): \(error)")
+    }
+  }
+
+  // MARK: Callers
+
+  /// Will be heard of when it goes.
+  package func isTracked(_ caller: Caller) -> Bool { find(caller) != nil }
+
+  func find(_ caller: Caller) -> Tracked? {
+    if let latest, latest.caller == caller { return latest.tracked }
+    guard let found = tracked[caller] else { return nil }
+    latest = (caller, found)
+    return found
+  }
+
+  /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose it
+  /// is. A caller that can't be tracked is one for whom nothing can be kept.
+  func track(_ caller: Caller, _ call: Message) {
+    guard find(caller) == nil, let sender = call.sender else { return }
+    if tracked.count >= Limits.connectionsInAll { makeRoom() }
+    arrivals += 1
+    tracked[caller] = try? Tracked(
+      bus, sender, arrivals,
+      admit: { [unowned self] uid in onIdentified?(caller, uid) ?? true },
+      onLeft: { [unowned self] in
+        (tracked[caller], latest) = (nil, nil)
+        dropQuestions(of: caller)
+        onLeft?(caller)
+      })
+  }
+
+  /// The user who has most connections here loses the oldest of them, as if it had left. Those whose user
+  /// is not known yet count as one user's.
+  private func makeRoom() {
+    let users = Dictionary(grouping: tracked.values, by: \.uid)
+    let largest = users.values.max { $0.count < $1.count }
+    largest?.min { $0.arrival < $1.arrival }?.leave()
+  }
+
+  /// Its user, if the bus has told already.
+  package func user(of caller: Caller) -> UInt32? { find(caller)?.uid }
+
+  /// At once where it is known; nil: it is not tracked, or has gone.
+  package func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void) {
+    guard let tracked = find(caller) else { return then(nil) }
+    tracked.whenIdentified(then)
+  }
+
+  // MARK: Authorization
+
+  /// Root may; others ask polkit, without the loop waiting for it. `then` gets nil for "yes"; it is not
+  /// called if the caller leaves before. The caller must be tracked.
+  func authorize(_ call: OwnedMessage, _ action: String, then: @escaping (BusError?) -> Void) {
+    let caller = Caller(uniqueName: call.message.sender)
+    whenIdentified(caller) { [unowned self] uid in
+      guard let uid else { return then(.tooManyConnections) }
+      if uid == 0 { return then(nil) }
+      guard questions.count(where: { $0.uid == uid }) < Limits.polkitQuestionsPerUser
+      else {
+        return then(.limitsExceeded("others of your calls wait for authorization; try again later"))
+      }
+      do throws(Errno) {
+        let question = try Question(bus, call.message, action, from: caller, of: uid)
+        questions.append(question)
+        question.onAnswer = { [unowned self, unowned question] verdict in
+          questions.removeAll { $0 === question }
+          switch verdict {
+          case .allowed: then(nil)
+          case .userMustBeAsked: then(.authorizationRequired)
+          case .denied: then(.accessDenied("this takes root, or the polkit action \(action)"))
+          }
+        }
+      } catch {
+        then(.failed("polkit can't be asked: \(error)"))
+      }
+    }
+  }
+
+  /// Who has left is not asked for: neither polkit nor its user has an open question of theirs.
+  private func dropQuestions(of caller: Caller) {
+    for question in questions where question.caller == caller { question.cancel() }
+    questions.removeAll { $0.caller == caller }
+  }
+}

@@ -1,0 +1,147 @@
+// One observation of one DMA-BUF in progress: rounds of plan and probes until nothing more may be
+// asked. A device's outcome counts only if the device is still the same one; devices that appear
+// meanwhile are asked as well.
+
+internal import Placement
+internal import Ports
+
+final class PendingObservation {
+  /// Each round asks a device that was not asked before, so the rounds end. The limit is for
+  /// machines on which devices keep appearing.
+  private static let roundLimit = 8
+
+  private(set) var scope: ProbeScope
+  /// The user whose query started it.
+  let user: UInt32
+  private(set) var fresh: Bool
+  private(set) var look = Observation()
+  let siblings: SiblingKey?
+  private var buffer: HeldBuffer?
+  private let identity: BufferIdentity
+  private let size: UInt64
+  private let largestImport: UInt64
+  private let keeper: DeviceKeeper
+  private let prober: any Prober
+  private var evidence: ExporterEvidence
+  private var intentionKnown: Bool
+  private var rounds = 0
+  private var waiters: [() -> Void] = []
+  private let conclude: (PendingObservation) -> Void
+  private let count: () -> Void
+
+  /// - Parameters:
+  /// - known: what earlier observations found.
+  ///   - largestImport: bytes; no device is asked about a larger buffer.
+  /// - count: called at each import.
+  /// - conclude: called once, before the waiting callers.
+  init(
+    at buffer: HeldBuffer, known: BufferFacts, label: BufferLabel, introspection: Introspection?,
+    siblings: SiblingKey?, scope: ProbeScope, fresh: Bool, user: UInt32, largestImport: UInt64,
+    keeper: DeviceKeeper, prober: any Prober, count: @escaping () -> Void,
+    conclude: @escaping (PendingObservation) -> Void
+  ) {
+    self.buffer = buffer
+    identity = buffer.identity
+    size = label.size
+    self.largestImport = largestImport
+    self.siblings = siblings
+    self.keeper = keeper
+    self.prober = prober
+    self.conclude = conclude
+    self.count = count
+    self.scope = scope
+    self.fresh = fresh
+    self.user = user
+    look.name = label.exporter
+    look.introspection = introspection
+    evidence =
+      known.seeded ? ExporterEvidence(of: buffer.identity, among: keeper.table) : known.exporters
+    intentionKnown =
+      known.confidence == .intent || introspection.map { $0.preferred != .unknown } ?? false
+  }
+
+  func wait(_ waiter: @escaping () -> Void) { waiters.append(waiter) }
+
+  /// Another query for the same buffer joined: it may be `fresh`, or name other card nodes.
+  func join(_ other: ProbeScope, fresh: Bool) {
+    self.fresh = self.fresh || fresh
+    scope.cards = scope.cards.union(other.cards)
+  }
+
+  func start() { nextRound() }
+
+  /// The slot now belongs to another device, or to none.
+  func scrub(_ slot: DeviceSlot) {
+    look.scrub(slot)
+    evidence.scrub(slot)
+  }
+
+  /// Drops what introspection said, now and in earlier observations.
+  func forgetIntrospection() {
+    look.introspection = nil
+    evidence = ExporterEvidence(of: identity, among: keeper.table)
+    intentionKnown = false
+  }
+
+  private func nextRound() { keeper.assess(scope) { self.ask() } }
+
+  private func ask() {
+    let devices = keeper.table
+    var exporters = evidence
+    look.narrow(
+      &exporters, any: devices.possibleExporters(of: identity), among: devices)
+    let plan = ProbePlan(
+      exporters: devices.exporters(forImportsBy: exporters), among: devices,
+      inSystemMemory: look.inSystemMemory(among: devices), asked: look.asked,
+      intentionKnown: intentionKnown, scope)
+    guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
+    rounds += 1
+    guard size <= largestImport else {
+      // The buffer is too large to be imported: no device says anything about it.
+      for slot in plan.all { look.add(.gone, of: slot) }
+      return nextRound()
+    }
+    let pending = Countdown(plan.all.count + 1) { self.nextRound() }
+    for slot in plan.noMove { probe(slot, buffer, .noMoveImport, pending) }
+    for slot in plan.safe { probe(slot, buffer, .safeImport, pending) }
+    for slot in plan.records {
+      probe(slot, buffer, .safeImport, pending, forRecord: true)
+    }
+    pending.step()
+  }
+
+  private func probe(
+    _ slot: DeviceSlot, _ buffer: HeldBuffer, _ method: ProbeMethod, _ pending: Countdown,
+    forRecord: Bool = false
+  ) {
+    guard let entry = keeper.registry[slot] else { return pending.step() }
+    let incarnation = keeper.incarnation(of: slot)
+    let task = ProbeTask(
+      device: entry.description, buffer: buffer, method: method, wake: scope.wake, user: user,
+      size: size)
+    count()
+    prober.probe(task, at: slot) { outcome in
+      if incarnation == self.keeper.incarnation(of: slot) {
+        self.look.add(outcome, of: slot, forRecord: forRecord)
+        self.note(outcome, of: slot)
+      }
+      pending.step()
+    }
+  }
+
+  private func note(_ outcome: ProbeOutcome, of slot: DeviceSlot) {
+    switch outcome {
+    case .asleep: keeper.noteAsleep(slot)
+    case .gone: keeper.noteGone(slot)
+    case .timedOut: keeper.noteTimeout(slot)
+    case .reached, .wouldMove, .refused: break
+    }
+  }
+
+  private func finish() {
+    buffer = nil
+    conclude(self)
+    for waiter in waiters { waiter() }
+    waiters = []
+  }
+}

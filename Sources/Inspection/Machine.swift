@@ -1,0 +1,131 @@
+// A machine as it is shown: its devices, what is known of them, and the buffers of recent
+// questions.
+
+internal import Engine
+package import Placement
+package import Simulation
+
+/// A buffer, and the device that an answer named for it.
+package struct RecentBuffer: Sendable, Equatable {
+  package var name: String
+  /// nil: unknown, or no device.
+  package var exporter: DeviceSlot?
+  /// Where it lay at the last observation.
+  package var memory: Memory
+  package var user: DeviceSlot?
+  package var access: Access
+  package var why: String
+}
+
+package struct Machine: Sendable {
+  package var title: String
+  package var table: DeviceTable
+  /// nil: unknown, so it is unknown which rows of the pair table apply.
+  package var kernel: KernelVersion?
+  package var matrix: ReachMatrix
+  package var recent: [RecentBuffer] = []
+
+  package init(
+    title: String, _ entries: [DeviceEntry], own: [PairRow] = [], measured: [PairRow] = [],
+    kernel: KernelVersion?
+  ) {
+    let pairs = PairTable(own: own, measured: measured)
+    self.title = title
+    self.kernel = kernel
+    table = DeviceTable(entries.map { $0 }, pairs: pairs, kernel: kernel)
+    matrix = ReachMatrix(table, pairs, kernel: kernel)
+  }
+
+  /// A scenario's machine, and the result of playing its steps.
+  package init(simulating scenario: Scenario) {
+    let player = ScenarioPlayer(scenario)
+    self.init(
+      title: scenario.name, player.kernel.enumerate().map { DeviceEntry($0) },
+      kernel: scenario.kernel.version)
+    var answers: [ScenarioAnswer] = []
+    player.onAnswer = { answers.append($0) }
+    _ = player.play()
+    for told in answers { note(told, scenario, player.kernel) }
+    showEnd(of: player.kernel, scenario)
+  }
+
+  /// Devices are shown as the steps left them; the matrix has all devices that were ever there.
+  private mutating func showEnd(of kernel: SimulatedKernel, _ scenario: Scenario) {
+    let now = kernel.enumerate()
+    let entries = table.present.map { slot -> DeviceEntry? in
+      var entry = table[slot]!
+      let found = now.first { $0.sysfsPath == entry.description.sysfsPath }
+      if let found { entry.description = found } else { entry.state = .gone }
+      return entry
+    }
+    table = DeviceTable(entries, kernel: scenario.kernel.version)
+  }
+
+  /// Keeps the last answer about each buffer.
+  private mutating func note(
+    _ told: ScenarioAnswer, _ scenario: Scenario, _ kernel: SimulatedKernel
+  ) {
+    let (buffer, said) = (told.question.buffers[0], told.explanation)
+    let exporter = scenario.buffers[buffer].exporter.flatMap {
+      table.slot(of: scenario.devices[$0].number)
+    }
+    for (access, importers) in [(Access.inPlace, said.reached), (.moves, said.refused)] {
+      for importer in importers.compactMap({ table.slot(of: $0) }) {
+        if let exporter { matrix.see(access, by: importer, of: exporter, in: said.residency) }
+      }
+    }
+    let name = scenario.buffers[buffer].id
+    recent.removeAll { $0.name == name }
+    recent.append(
+      RecentBuffer(
+        name: name, exporter: exporter,
+        memory: kernel.dmabuf(buffer, plane: 0)?.residency ?? .unknown,
+        user: table.slot(of: told.answer.device), access: told.answer.access, why: said.reason))
+  }
+
+  /// From primed's recent answers: each buffer with its last answer, the oldest first.
+  package mutating func show(_ answers: [ToldAnswer]) {
+    for told in answers {
+      let name = "b\(told.answer.planes[0].inode)"
+      let (exporter, user) = (table.slot(of: told.exporter), table.slot(of: told.answer.device))
+      if let exporter, let user, told.answer.confidence != .guess {
+        matrix.see(told.answer.access, by: user, of: exporter, in: told.residency)
+      }
+      recent.removeAll { $0.name == name }
+      recent.append(
+        RecentBuffer(
+          name: name, exporter: exporter,
+          memory: told.residency != .unknown ? told.residency : told.home,
+          user: user, access: told.answer.access,
+          why: "\(told.answer.confidence.word), \(told.age / 1000) s ago"))
+    }
+    recent.removeFirst(max(0, recent.count - Self.shown))
+  }
+
+  /// The number of buffers that a picture has room for.
+  private static let shown = 24
+
+  /// A device's short name: `renderD128`.
+  package func label(_ slot: DeviceSlot) -> String {
+    let node = table[slot]?.description.node?.path ?? "?"
+    return String(node.split(separator: "/").last ?? "?")
+  }
+  package func driver(_ slot: DeviceSlot) -> String { table[slot]?.description.driver ?? "" }
+
+  /// The vendor's name, else the driver's.
+  package func name(_ slot: DeviceSlot) -> String {
+    guard let device = table[slot]?.description else { return "" }
+    let words = [device.vendor, device.model].filter { !$0.isEmpty }.joined(separator: " ")
+    return words.isEmpty ? device.driver : words
+  }
+}
+
+/// "8.0 GiB"; "-" for 0.
+package func bytes(_ count: UInt64) -> String {
+  guard count > 0 else { return "-" }
+  // In tenths, since floating-point numbers can't be printed without Foundation.
+  var (tenths, unit) = (count.multipliedReportingOverflow(by: 10).partialValue, 0)
+  let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
+  while tenths >= 10240, unit < units.count - 1 { (tenths, unit) = (tenths / 1024, unit + 1) }
+  return unit == 0 ? "\(count) B" : "\(tenths / 10).\(tenths % 10) \(units[unit])"
+}

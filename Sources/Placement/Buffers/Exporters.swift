@@ -1,0 +1,142 @@
+// The exporter as a narrowing set: who may have exported a dma-buf, given what is known so far. Each
+// source of evidence intersects it or says nothing; an intersection never becomes empty.
+
+/// How far a source is to be believed; where two contradict each other, the stronger one holds.
+package enum ExporterSource: UInt8, Sendable, Comparable {
+  case none, siblings, name, refusals, introspection, record
+  package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// Devices that may have exported a buffer, and whether it may be of no device or of one that is gone.
+package struct ExporterSet: Sendable, Equatable {
+  package struct Beyond: OptionSet, Sendable, Hashable {
+    package var rawValue: UInt8
+    package init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// Of no DRM device: udmabuf, a heap, a camera.
+    package static let noDevice = Beyond(rawValue: 1)
+    /// Of a device that has gone; a buffer may outlive its exporter.
+    package static let gone = Beyond(rawValue: 2)
+    /// Of anything: what is said of it can't all be true.
+    package static let anything = Beyond(rawValue: 4)
+  }
+
+  package var devices: DeviceSet
+  package var beyond: Beyond
+  package init(_ devices: DeviceSet, beyond: Beyond = []) {
+    self.devices = devices
+    self.beyond = beyond
+  }
+
+  package var isEmpty: Bool { devices.isEmpty && beyond.isEmpty }
+  /// Every device that is there, or none of them, may have exported it.
+  package var isAnyones: Bool { beyond.contains(.anything) }
+  /// The device that exported it, where nothing else can have.
+  package var certain: DeviceSlot? { beyond.isEmpty ? devices.only : nil }
+  /// The one device left, though the buffer may be of none or of one that has gone.
+  package var likely: DeviceSlot? { devices.only }
+
+  package func without(_ slot: DeviceSlot) -> Self {
+    var others = self
+    others.devices.remove(slot)
+    return others
+  }
+
+  package func intersection(_ other: Self) -> Self {
+    Self(devices.intersection(other.devices), beyond: beyond.intersection(other.beyond))
+  }
+
+  /// The device in this slot has gone.
+  package mutating func scrub(_ slot: DeviceSlot) {
+    guard devices.contains(slot) else { return }
+    devices.remove(slot)
+    beyond.insert(.gone)
+  }
+}
+
+/// What the sources together leave, kept with a buffer: 10 bytes.
+package struct ExporterEvidence: Sendable, Equatable {
+  package private(set) var candidates: ExporterSet
+  /// `source` in the low bits, `contradicted` in the highest.
+  private var state: UInt8 = 0
+
+  /// The strongest source that has narrowed it.
+  package private(set) var source: ExporterSource {
+    get { ExporterSource(rawValue: state & 0x7f)! }
+    set { state = state & 0x80 | newValue.rawValue }
+  }
+  /// Some source contradicted another.
+  package private(set) var contradicted: Bool {
+    get { state & 0x80 != 0 }
+    set { state = state & 0x7f | (newValue ? 0x80 : 0) }
+  }
+
+  package init(of buffer: BufferIdentity, among devices: DeviceTable) {
+    candidates = devices.possibleExporters(of: buffer)
+  }
+
+  package mutating func narrow(to set: ExporterSet, by other: ExporterSource) {
+    let both = candidates.intersection(set)
+    if !both.isEmpty {
+      if both != candidates || other < source { source = max(source, other) }
+      candidates = both
+    } else {
+      contradicted = true
+      if other >= source && !set.isEmpty { (candidates, source) = (set, other) }
+    }
+  }
+
+  package mutating func scrub(_ slot: DeviceSlot) { candidates.scrub(slot) }
+}
+
+extension DeviceTable {
+  /// Before anything is known of a buffer but its age. What is younger than the latest unplug is of no
+  /// device that was unplugged, and what is younger than the beginning of a sleep that still lasts is
+  /// not of the sleeper: allocating would have woken it.
+  package func possibleExporters(of buffer: BufferIdentity) -> ExporterSet {
+    var set = ExporterSet(exporting, beyond: .noDevice)
+    if buffer.inode < goneBefore { set.beyond.insert(.gone) }
+    for slot in sleeping where asleepSince(slot) <= buffer.inode { set.devices.remove(slot) }
+    return set
+  }
+
+  /// By a buffer's age and by the name that fdinfo shows, which the kernel tells without being asked.
+  package func exporters(of buffer: BufferIdentity, named name: ExporterName) -> ExporterSet {
+    var evidence = ExporterEvidence(of: buffer, among: self)
+    if let named = exporters(named: name) { evidence.narrow(to: named, by: .name) }
+    return evidence.candidates
+  }
+
+  /// Who must be reckoned with before an import: where sources contradict each other, the stronger one is
+  /// good for an answer, and nothing is good enough for an import that could move the buffer.
+  package func exporters(forImportsBy evidence: ExporterEvidence) -> ExporterSet {
+    guard evidence.contradicted else { return evidence.candidates }
+    return ExporterSet(exporting, beyond: [.noDevice, .gone, .anything])
+  }
+
+  /// Those that show this exporter name; nil: it says nothing.
+  package func exporters(named name: ExporterName) -> ExporterSet? {
+    switch name {
+    case .unknown:
+      return nil
+    // Accelerators (/dev/accel) are among them: devices without a node that export.
+    case .drm:
+      return exporterNames.exporters(named: "drm")
+    case .named(let name):
+      return exporterNames.exporters(named: name)
+    }
+  }
+}
+
+extension ExporterName {
+  /// Exporters that hand out pages of system memory and are no device's: udmabuf, the heaps of
+  /// drivers/dma-buf/heaps (system_heap.c, cma_heap.c; a CMA heap has its area's name), and V4L2's
+  /// (videobuf2-dma-contig.c, -dma-sg.c, -vmalloc.c, which use KBUILD_MODNAME).
+  var isSystemMemory: Bool {
+    guard case .named(let name) = self else { return false }
+    let names: Set = [
+      "udmabuf", "system", "system-uncached", "reserved", "default_cma_region", "linux,cma",
+      "videobuf2_dma_contig", "videobuf2_dma_sg", "videobuf2_vmalloc", "videobuf2_common",
+    ]
+    return names.contains(name)
+  }
+}

@@ -1,0 +1,312 @@
+// The machine's devices at one generation, as the policy and the probe plan use them: sets of
+// slots, computed when a device changes so that no query has to. Immutable.
+
+/// A device and its current state.
+package struct DeviceEntry: Sendable, Equatable {
+  package var description: DeviceDescription
+  package var state = DeviceState.ready
+  package var noMove = NoMove.unknown
+  /// Whether it imported a scratch buffer; nil: not asked yet.
+  package var importsSeen: Bool?
+  /// Set while it sleeps: the DMA-BUF inode counter when this sleep was first seen; `.max`: not
+  /// known.
+  package var asleepSince: UInt64?
+  /// Its total awake time when this sleep was first seen.
+  package var activeTime: Milliseconds?
+  package init(_ description: DeviceDescription) { self.description = description }
+
+  package var imports: Bool { description.imports && importsSeen != false }
+  /// It refused a buffer of no device, but imports what it exported itself (virtio_gpu's
+  /// gem_prime_import: ENODEV for all but its own).
+  package var importsOwnOnly: Bool {
+    description.imports && importsSeen == false && description.exports
+  }
+  package var assessed: Bool { importsSeen != nil }
+}
+
+package final class DeviceTable: Sendable {
+  /// All devices that are there, also released and unresponsive ones.
+  package let present: DeviceSet
+  /// Devices that an answer can name.
+  package let named: DeviceSet
+  /// May be chosen and asked: responsive, not ignored, with a node.
+  package let ready: DeviceSet
+  /// Like `ready`, but the driver does not answer.
+  package let silent: DeviceSet
+  package let released: DeviceSet
+  package let awake: DeviceSet
+  /// Devices that primed's own calls don't wake.
+  package let undisturbed: DeviceSet
+  /// Devices that have a card node only.
+  package let cardOnly: DeviceSet
+  /// Devices that import other devices' buffers.
+  package let importing: DeviceSet
+  package let importingOwnOnly: DeviceSet
+  package let software: DeviceSet
+  /// Devices that can draw with a buffer, and not only show it.
+  package let rendering: DeviceSet
+  /// Devices known to map scattered pages of system memory.
+  package let readingSystemMemory: DeviceSet
+  /// Devices that have outputs.
+  package let displaying: DeviceSet
+  package let dedicated: DeviceSet
+  /// Devices that heed NO_MOVE.
+  package let honoured: DeviceSet
+  /// Devices that have not been assessed yet.
+  package let unassessed: DeviceSet
+  package let exporting: DeviceSet
+  /// Devices whose buffers can lie in system memory only.
+  package let systemOnly: DeviceSet
+  /// Devices whose buffers no other device can import: an importer of such a buffer is its
+  /// exporter.
+  package let refusingAll: DeviceSet
+  package let keepsRecord: DeviceSet
+  /// Devices that scan out what other devices exported from system memory.
+  package let scansOutImports: DeviceSet
+  /// Devices known not to draw into what other devices exported.
+  package let readsImportsOnly: DeviceSet
+  /// Devices that an attachment to one of their buffers wakes.
+  package let wakesAtAttach: DeviceSet
+  /// The primary device that primed chose.
+  package let primary: DeviceSlot?
+  /// Drivers of the devices that have gone since the start.
+  package let goneDrivers: DriverSet
+  /// A buffer with this inode or a higher one was not exported by a device that has gone.
+  package let goneBefore: UInt64
+  /// Whether all devices that have gone could export system memory only.
+  package let goneSystemOnly: Bool
+
+  private let entries: [DeviceEntry?]
+  private let ids: [DriverID]
+  private let nodes: [DeviceNumber]
+  private let cards: [DeviceNumber]
+  private let ranks: [UInt8]
+  private let kin: [DeviceSet]
+  private let cutOff: [DeviceSet]
+  private let effects: DriverEffects
+  /// By vendor of a layout (drm_fourcc.h): the devices known not to read it, and those whose
+  /// hardware uses it.
+  private let blind: [DeviceSet]
+  private let tilers: [DeviceSet]
+  let exporterNames: ExporterNames
+
+  package init(
+    _ entries: [DeviceEntry?] = [], goneDrivers: DriverSet = DriverSet(), goneBefore: UInt64 = .max,
+    pairs: PairTable = PairTable(), kernel: KernelVersion? = nil
+  ) {
+    precondition(entries.count <= DeviceSlot.limit)
+    let ids = entries.map { $0.map { DriverID($0.description) } ?? DriverID(.other) }
+    func those(_ holds: (DeviceEntry, DriverInfo) -> Bool) -> DeviceSet {
+      var set = DeviceSet()
+      for (i, entry) in entries.enumerated() {
+        if let entry, holds(entry, ids[i].driver.info) { set.insert(DeviceSlot(UInt8(i))) }
+      }
+      return set
+    }
+    self.entries = entries
+    self.goneDrivers = goneDrivers
+    self.goneBefore = goneBefore
+    self.ids = ids
+    goneSystemOnly = goneDrivers.allSatisfy {
+      pairs.rows(of: DriverID($0), kernel: kernel).systemOnly()
+    }
+    let rows = Dictionary(ids.map { ($0, pairs.rows(of: $0, kernel: kernel)) }) { first, _ in first
+    }
+    func rowsOf(_ entry: DeviceEntry) -> ExporterRows { rows[DriverID(entry.description)]! }
+    present = those { _, _ in true }
+    named = those { entry, _ in entry.description.node != nil }
+    let open = those { entry, _ in
+      !entry.description.ignored && entry.description.node != nil
+    }
+    ready = those { entry, _ in entry.state == .ready }.intersection(open)
+    silent = those { entry, _ in entry.state == .unresponsive }.intersection(open)
+    released = those { entry, _ in entry.state == .released }
+    awake = those { entry, _ in entry.description.power != .suspended }
+    undisturbed = those { _, info in !info.wakesWhenAsked }
+    cardOnly = those { entry, _ in entry.description.render == nil }
+    importing = those { entry, info in
+      entry.imports && info.refusesImports?.contains(kernel) != true
+    }
+    importingOwnOnly = those { entry, info in
+      entry.importsOwnOnly
+        || entry.imports && entry.description.exports
+          && info.refusesImports?.contains(kernel) == true
+    }
+    software = those { entry, _ in entry.description.role == .software }
+    rendering = those { entry, _ in entry.description.renders }
+    displaying = those { entry, _ in
+      !entry.description.connectors.isEmpty || [.display, .sink].contains(entry.description.role)
+    }
+    readingSystemMemory = those { _, info in info.readsSystemMemory }
+    dedicated = those { entry, _ in entry.description.dedicatedMemory > 0 }
+    honoured = those { entry, _ in entry.noMove == .honoured }
+    unassessed = those { entry, info in
+      !entry.assessed && info.refusesImports?.contains(kernel) != true
+    }
+    exporting = those { entry, _ in entry.description.exports }
+    exporterNames = ExporterNames(ids, exporting, gone: goneDrivers, kernel)
+    let systemOnly = those { entry, _ in
+      rowsOf(entry).systemOnly(isIntegrated: entry.description.hasNoMemoryOfItsOwn)
+    }
+    self.systemOnly = systemOnly
+    refusingAll = those { entry, _ in rowsOf(entry).refusesAll }
+    keepsRecord = those { _, info in info.keepsRecord }
+    scansOutImports = those { entry, info in info.scansOutImports(of: entry.description) }
+    readsImportsOnly = those { _, info in !info.rendersIntoImports }
+    blind = LayoutVendor.table { vendor in those { _, info in !info.reads(layoutOf: vendor) } }
+    tilers = LayoutVendor.table { vendor in
+      those { _, info in info.layouts?.contains(vendor) == true }
+    }
+
+    nodes = entries.map { $0?.description.node?.number ?? .none }
+    cards = entries.map { $0?.description.primary?.number ?? .none }
+    let ranking = Ranking(entries, importing: importing)
+    primary = ranking.primary
+    ranks = ranking.ranks
+    let effects = DriverEffects(
+      ids, present, systemOnly: systemOnly, rows,
+      gone: goneDrivers.map { pairs.rows(of: DriverID($0), kernel: kernel) })
+    self.effects = effects
+    wakesAtAttach = effects.waking
+    let kin = entries.indices.map { index in
+      guard let entry = entries[index] else { return DeviceSet() }
+      let slot = DeviceSlot(UInt8(index))
+      let inPlace =
+        systemOnly.contains(slot)
+        ? DeviceSet() : effects.importers(of: slot, in: .dedicated).inPlace
+      return those { other, _ in other.description.isPaired(with: entry.description) }
+        .union(DeviceSet(slot)).union(inPlace)
+    }
+    let mayBePeers = kernel == nil || KernelRange.peerToPeer.contains(kernel)
+    let peers = entries.indices.map { index in
+      guard let row = entries[index]?.description.row, row.info.peerToPeer != .never else {
+        return DeviceSet()
+      }
+      return those { other, info in
+        info.peerToPeer != .never && (mayBePeers || other.description.row == row)
+      }
+    }
+    let isOutOfReach = entries.map {
+      $0?.description.power == .suspended
+        && $0?.description.row.info.peerToPeer == .ifAwake
+    }
+    self.kin = entries.indices.map { isOutOfReach[$0] ? kin[$0] : kin[$0].union(peers[$0]) }
+    cutOff = entries.indices.map {
+      isOutOfReach[$0] ? peers[$0].subtracting(kin[$0]) : DeviceSet()
+    }
+  }
+
+  package subscript(slot: DeviceSlot) -> DeviceEntry? {
+    Int(slot.index) < entries.count ? entries[Int(slot.index)] : nil
+  }
+  package func driver(of slot: DeviceSlot) -> Driver { ids[Int(slot.index)].driver }
+  /// The number that answers give: the render node's where there is one.
+  package func number(of slot: DeviceSlot) -> DeviceNumber { nodes[Int(slot.index)] }
+
+  // MARK: What imports do
+
+  /// What importers do to this exporter's buffers in this memory.
+  package func importers(of exporter: DeviceSlot, in memory: Memory) -> ImporterSets {
+    effects.importers(of: exporter, in: memory)
+  }
+  /// Importers on which use hangs if the buffer's exporter has gone.
+  package var hangingOnGone: DeviceSet { effects.hangingOnGone }
+  /// Exporters whose buffers are moved neither by an import into `importer` nor by their use there.
+  package func unmoved(by importer: DeviceSlot) -> DeviceSet { effects.unmoved(by: importer) }
+  /// Exporters whose buffers an import into `importer` does not move; their use may move them.
+  package func staying(in importer: DeviceSlot) -> DeviceSet { effects.staying(in: importer) }
+  /// Devices that may reach this one's dedicated memory: itself, its other half, its peers, and
+  /// those that the pair table names.
+  package func kin(of slot: DeviceSlot) -> DeviceSet { kin[Int(slot.index)] }
+  /// Peers that can't reach this one's memory while it sleeps, but could if it were awake.
+  func cutOff(from slot: DeviceSlot) -> DeviceSet { cutOff[Int(slot.index)] }
+
+  // MARK: Layouts
+
+  /// Devices that can't read this layout, since it is a tiling of another vendor.
+  package func blind(to modifier: UInt64) -> DeviceSet {
+    let vendor = Int(modifier >> 56)
+    guard modifier != implicitModifier, blind.indices.contains(vendor) else { return DeviceSet() }
+    return blind[vendor]
+  }
+
+  /// Devices whose hardware uses this tiling; nil: LINEAR, INVALID, or a layout of no device here.
+  package func devices(tilingWith modifier: UInt64) -> DeviceSet? {
+    let vendor = Int(modifier >> 56)
+    guard modifier != implicitModifier, tilers.indices.contains(vendor), !tilers[vendor].isEmpty
+    else { return nil }
+    return tilers[vendor]
+  }
+
+  // MARK: Look-up
+
+  /// The device with this render or card node number.
+  package func slot(of number: DeviceNumber) -> DeviceSlot? {
+    guard number != .none else { return nil }
+    for slot in present
+    where nodes[Int(slot.index)] == number || cards[Int(slot.index)] == number {
+      return slot
+    }
+    return nil
+  }
+
+  package func devices(of driver: Driver) -> DeviceSet {
+    var set = DeviceSet()
+    for slot in present where self.driver(of: slot) == driver { set.insert(slot) }
+    return set
+  }
+
+  /// Devices that sleep, and for which `asleepSince` is known.
+  package var sleeping: DeviceSet {
+    var set = DeviceSet()
+    for slot in present where self[slot]?.asleepSince != nil && allocatesAwakeOnly(slot) {
+      set.insert(slot)
+    }
+    return set
+  }
+  package func asleepSince(_ slot: DeviceSlot) -> UInt64 { self[slot]?.asleepSince ?? .max }
+
+  /// Whether exporting a buffer wakes it, as far as is known.
+  private func allocatesAwakeOnly(_ slot: DeviceSlot) -> Bool {
+    let driver = driver(of: slot)
+    return driver != .other && driver.info.wakes?.contains(.ioctl) ?? true
+  }
+
+  /// The first of a set in stable order: the primary device, then by stable ID.
+  package func first(of set: DeviceSet) -> DeviceSlot? {
+    var best: DeviceSlot?
+    for slot in set {
+      if let b = best, ranks[Int(b.index)] <= ranks[Int(slot.index)] { continue }
+      best = slot
+    }
+    return best
+  }
+  package func rank(of slot: DeviceSlot) -> UInt8 { ranks[Int(slot.index)] }
+}
+
+/// DRM_FORMAT_MOD_INVALID: the exporter's driver chose the layout, and only it knows which.
+package let implicitModifier: UInt64 = 0x00ff_ffff_ffff_ffff
+
+extension DeviceDescription {
+  /// Whether it can draw: it has a render node, or a role that implies it (old drivers render
+  /// through the card node).
+  package var renders: Bool {
+    switch role {
+    case .render: true
+    case .split, .display: render != nil
+    case .sink, .software: false
+    }
+  }
+
+  /// Integrated, and without a carve-out of system memory that counts as dedicated.
+  var hasNoMemoryOfItsOwn: Bool { dedicatedMemory == 0 && isIntegrated == true }
+
+  /// nil: unknown. Intel's integrated GPU is always PCI function 00:02.0.
+  package var isIntegrated: Bool? {
+    integrated ?? (sysfsPath.hasSuffix("/0000:00:02.0") ? true : nil)
+  }
+
+  func isPaired(with other: DeviceDescription) -> Bool {
+    pairedWith == other.stableID || other.pairedWith == stableID
+  }
+}

@@ -1,0 +1,83 @@
+// Every bound on what callers may send, have under way, have kept and make primed do, in one place;
+// the closers' are in CClose.h. What a type has room for (4 planes, 64 devices, 8 users of an Advise)
+// is the contract's and stands with the type; what a driver may take, with the prober (Ports.swift).
+
+/// What is held for somebody.
+package struct Load: Equatable, Sendable {
+  package var questions: Int
+  package var fds: Int
+  package var subscriptions: Int
+
+  package init(questions: Int = 0, fds: Int = 0, subscriptions: Int = 0) {
+    (self.questions, self.fds, self.subscriptions) = (questions, fds, subscriptions)
+  }
+  package static func + (a: Load, b: Load) -> Load {
+    Load(
+      questions: a.questions + b.questions, fds: a.fds + b.fds,
+      subscriptions: a.subscriptions + b.subscriptions)
+  }
+  package static func - (a: Load, b: Load) -> Load {
+    Load(
+      questions: a.questions - b.questions, fds: a.fds - b.fds,
+      subscriptions: a.subscriptions - b.subscriptions)
+  }
+  package func fits(in limit: Load) -> Bool {
+    questions <= limit.questions && fds <= limit.fds && subscriptions <= limit.subscriptions
+  }
+}
+
+package enum Limits {
+  // MARK: One message
+
+  /// Items of a PlaceMany: dbus-broker takes so many fds in a message.
+  package static let itemsPerCall = 64
+  /// Keys of hints in a question, fds of a buffer, words of `usage`.
+  package static let listElements = 64
+  /// Elements of an unknown hint's value, all in all.
+  package static let valueElements = 1024
+  /// Bytes of the reason for a release, which goes to the log.
+  package static let reasonBytes = 1024
+
+  // MARK: Questions, fds and watched buffers under way
+
+  /// Until the bus has said whose the connection is.
+  package static let perUnknown = Load(questions: 64, fds: 128, subscriptions: 64)
+  package static let perConnection = Load(questions: 256, fds: 512, subscriptions: 1024)
+  package static let perUser = Load(questions: 512, fds: 1024, subscriptions: 4096)
+  package static let watchesInAll = 16_384
+  package static let questionsInAll = 4_096
+  /// Fds kept free for the bus's next message (253 at most), probes, nodes and guards: at
+  /// RLIMIT_NOFILE sd-bus would leave the bus.
+  package static let reservedFDs = 384
+  /// Fds of one user whose closes are stuck, or wait for such a one, before its questions are refused.
+  package static let stuckFDsPerUser = 64
+  /// Calls of a user that wait for polkit, which may wait for the user.
+  package static let polkitQuestionsPerUser = 4
+
+  // MARK: Connections
+
+  /// Each takes a match, of which dbus-daemon lets a connection have 512. Beyond that the user who
+  /// has most of them gives one up.
+  package static let connectionsInAll = 448
+  package static let connectionsPerUser = 128
+  /// Messages to the bus that it has not taken yet: what is sent beyond is lost, rather than kept for
+  /// a bus or a reader that is stuck.
+  package static let unsentMessages: UInt64 = 8192
+
+  // MARK: Work
+
+  /// Looks that a user may force with the hint `fresh`.
+  package static let freshLooksPerSecond = 64
+  /// Messages that are read, if there are so many, before the next buffer is looked at.
+  package static let messagesBeforeALook = 32
+  /// Devices that wake and fall asleep are told of once in this time, to everybody.
+  package static let timeBetweenPowerNews: Milliseconds = 1_000
+  /// Bytes: no frame takes as many (8K in half floats: 253 MiB), and importing it keeps a device busy
+  /// for long.
+  package static let largestImport: UInt64 = 512 << 20
+
+  // MARK: Memory
+
+  package static let cachedBuffers = 16_384
+  package static let siblingGroups = 1_024
+}

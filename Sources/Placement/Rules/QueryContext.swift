@@ -1,0 +1,60 @@
+// The part of a question's hints that the rules look at, with device numbers resolved once. Plain
+// data: copying it counts no references, unlike `Hints`, whose list may be on the heap.
+
+package struct QueryContext: Sendable {
+  package let declared: DeviceSlot?
+  package let target: DeviceSlot?
+  package let primary: DeviceSlot?
+  /// The devices that the asker named as candidates; nil: none were named, any will do.
+  package let candidates: DeviceSet?
+  let usage: Usage
+  let modifier: UInt64?
+  let layoutChecked: Bool
+  let wake: Bool
+  let mayOpenCards: Bool
+
+  package init(_ hints: Hints, among devices: DeviceTable) {
+    declared = devices.slot(of: hints.samplingDevice)
+    target = devices.slot(of: hints.targetDevice)
+    primary = devices.slot(of: hints.primaryDevice)
+    candidates = hints.candidates.map { list in
+      var set = DeviceSet()
+      for i in 0..<list.count {
+        if let slot = devices.slot(of: list[i]) { set.insert(slot) }
+      }
+      return set
+    }
+    usage = hints.usage ?? .sample
+    modifier = hints.modifier
+    layoutChecked = hints.layoutChecked
+    wake = hints.wake
+    mayOpenCards = hints.mayOpenCards
+  }
+
+  /// All devices that the hints name.
+  package var named: DeviceSet {
+    var set = DeviceSet()
+    if let declared { set.insert(declared) }
+    if let target { set.insert(target) }
+    if let primary { set.insert(primary) }
+    return set.union(candidates ?? [])
+  }
+}
+
+extension Hints {
+  /// Calls `body` for each hint whose number names no known device.
+  package func forEachUnknown(
+    among devices: DeviceTable, _ body: (StaticString, DeviceNumber) -> Void
+  ) {
+    func check(_ hint: StaticString, _ number: DeviceNumber) {
+      if number != .none && devices.slot(of: number) == nil { body(hint, number) }
+    }
+    check("sampling-device", samplingDevice)
+    check("target-device", targetDevice)
+    check("primary-device", primaryDevice)
+    guard let candidates else { return }
+    for i in 0..<candidates.count where devices.slot(of: candidates[i]) == nil {
+      body("candidates", candidates[i])
+    }
+  }
+}

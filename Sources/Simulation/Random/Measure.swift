@@ -1,0 +1,179 @@
+// Random days, played with primed and without, and checked against rules that must always hold.
+
+internal import Placement
+
+/// Something wrong, or less good than possible, that primed did or answered on some day.
+package struct Offence: Sendable {
+  package enum Kind: String, Sendable, CaseIterable {
+    /// Must be 0: harm that primed did.
+    case moves, wakes, masters, held
+    /// Must be 0: wrong statements in answers.
+    case hang, gone, native, inPlace = "in-place", sure, scanout
+    /// Must be 0: answers that depend on the order of devices, or on being asked together.
+    case order, together
+    /// Better was possible with full knowledge.
+    case regret
+  }
+  package var kind: Kind
+  package var kernel: RandomKernel
+  package var seed: UInt64
+  package var step: Int
+  /// A short description that is the same for all offences of its kind.
+  package var cause: String
+  /// What the step should expect instead.
+  package var expect: Expectations
+}
+
+/// Sums over the days of one kind of kernel.
+package struct Measured: Sendable {
+  package var days = 0
+  package var buffers = 0
+  package var answers = 0
+  /// Buffers moved by the naive order, and by imports where primed said.
+  package var naiveMoves = 0
+  package var moves = 0
+  /// Those of the moved buffers that no choice could have saved: each device that could have used
+  /// the buffer where it lay had gone, or was released.
+  package var unavoidable = 0
+  /// Buffers that the naive import kept from returning home.
+  package var naiveKept = 0
+  package var kept = 0
+  package var offences: [Offence] = []
+  package init() {}
+
+  package func count(_ kind: Offence.Kind) -> Int { offences.count { $0.kind == kind } }
+  /// primed's avoidable moves divided by the naive ones.
+  package var ratio: Double {
+    let naive = naiveMoves - unavoidable
+    return naive <= 0 ? 0 : Double(moves - unavoidable) / Double(naive)
+  }
+  /// Percent of the buffers.
+  package var regret: Double { buffers == 0 ? 0 : 100 * Double(count(.regret)) / Double(buffers) }
+}
+
+package enum Measure {
+  package static func day(_ seed: UInt64, _ kernel: RandomKernel, into sum: inout Measured) {
+    let day = RandomDay(seed: seed, kernel)
+    let plain = WatchedDay(day, seed, kernel)
+    sum.days += 1
+    sum.answers += plain.told.count
+    sum.offences += plain.offences
+    sum.offences += plain.differences(
+      from: WatchedDay(renumbered(day, seed), seed, kernel), .order, sure: true)
+    sum.offences += plain.differences(
+      from: WatchedDay(day, seed, kernel, together: true), .together, sure: false)
+    useful(day, seed, kernel, &sum)
+  }
+
+  private static func renumbered(_ day: RandomDay, _ seed: UInt64) -> RandomDay {
+    var random = Seeded(~seed)
+    var other = day
+    let devices = day.scenario.devices.indices
+    other.scenario = day.scenario.renumbered(
+      order: devices.shuffled(using: &random), minors: devices.shuffled(using: &random))
+    return other
+  }
+
+  // MARK: imports
+
+  /// The same day for a compositor that imports each buffer once where primed says, and for one
+  /// without primed.
+  private static func useful(
+    _ day: RandomDay, _ seed: UInt64, _ kernel: RandomKernel, _ sum: inout Measured
+  ) {
+    let player = ScenarioPlayer(day.scenario)
+    var (imported, moves, unavoidable, kept) = (Set<Int>(), 0, 0, 0)
+    var offences: [Offence] = []
+    player.onAnswer = { [unowned player] told in
+      let buffer = told.question.buffers[0]
+      guard imported.insert(buffer).inserted else { return }
+      let machine = player.kernel
+      let device = choice(told, primary: day.primary)
+      let usage = told.question.hints.usage ?? .sample
+      let best = machine.best(for: buffer, usage, released: player.released)
+      let outcome = device.map { machine.outcome(of: buffer, on: $0, usage) } ?? .failed
+      if let device, machine.use(buffer, on: device) {
+        moves += 1
+        if (best?.outcome).map({ $0 >= .moved }) ?? true { unavoidable += 1 }
+      }
+      if outcome == .kept { kept += 1 }
+      guard let best, best.outcome < outcome else { return }
+      var expect = Expectations()
+      expect.device = .some(best.device)
+      let cause = cause(told, buffer, device, outcome, machine)
+      offences.append(
+        Offence(
+          kind: .regret, kernel: kernel, seed: seed, step: told.step, cause: cause, expect: expect))
+    }
+    _ = player.play()
+    sum.buffers += imported.count
+    sum.moves += moves
+    sum.unavoidable += unavoidable
+    sum.kept += kept
+    sum.offences += offences
+    let naive = naive(day)
+    sum.naiveMoves += naive.moves
+    sum.naiveKept += naive.kept
+  }
+
+  /// The device on which a compositor imports after this answer; nil: it does not import.
+  private static func choice(_ told: ScenarioAnswer, primary: Int) -> Int? {
+    told.answer.access == .unreachable ? nil : told.device ?? primary
+  }
+
+  private static func cause(
+    _ told: ScenarioAnswer, _ buffer: Int, _ device: Int?, _ outcome: UseOutcome,
+    _ machine: SimulatedKernel
+  ) -> String {
+    let devices = machine.scenario.devices
+    let exporter = machine.scenario.buffers[buffer].exporter
+    let state =
+      exporter.map { index in
+        !machine.exported(buffer, by: index)
+          ? " that is gone" : machine.devices[index].suspended ? " that sleeps" : ""
+      } ?? ""
+    return "\(outcome), \(told.explanation.rule), \(told.answer.access.word): "
+      + "of \(exporter.map { devices[$0].driver } ?? "no device")\(state)"
+      + ", on \(device.map { devices[$0].driver } ?? "nothing")"
+  }
+
+  private static func naive(_ day: RandomDay) -> (moves: Int, kept: Int) {
+    let machine = SimulatedKernel(day.scenario)
+    var (imported, moves, kept) = (Set<Int>(), 0, 0)
+    for step in day.scenario.steps {
+      switch step.action {
+      case .place(let question):
+        guard imported.insert(question.buffers[0]).inserted else { continue }
+        let outcome = machine.outcome(of: question.buffers[0], on: day.primary)
+        if machine.useNaively(question.buffers[0], primary: day.primary) { moves += 1 }
+        if outcome == .kept { kept += 1 }
+      case .migrate(let buffer, let memory): machine.migrate(buffer, to: memory)
+      case .device(let event, let device): machine.play(event, on: device)
+      default: break
+      }
+    }
+    return (moves, kept)
+  }
+}
+
+extension SimulatedKernel {
+  /// The best choice with full knowledge; nil: there is no device.
+  fileprivate func best(
+    for buffer: Int, _ usage: Usage, released: Set<Int>
+  ) -> (device: Int, outcome: UseOutcome)? {
+    devices.indices.filter { isUsable($0) && !released.contains($0) }
+      .map { (device: $0, outcome: outcome(of: buffer, on: $0, usage)) }
+      .min { ($0.outcome, $0.device) < ($1.outcome, $1.device) }
+  }
+}
+
+extension Offence {
+  /// The day as a scenario file up to the offence; it fails there until the bug is fixed.
+  package var scenario: Scenario {
+    var scenario = RandomDay(seed: seed, kernel).scenario
+    scenario.steps = Array(scenario.steps.prefix(step + 1))
+    scenario.steps[step].expect = expect
+    scenario.about = "\(kind.rawValue): \(cause)"
+    return scenario
+  }
+}

@@ -1,0 +1,92 @@
+"""What a user who means ill does to a service, for as long as it is let: `python3 attacks.py KIND ADDRESS NAME`. Prints
+"attacking" when it has begun, then a dot for each answer, and ends with its standard input."""
+import array
+import os
+import select
+import socket
+import sys
+
+from jeepney import DBusAddress, new_method_call
+from jeepney.io.blocking import open_dbus_connection
+
+KIND, ADDRESS, NAME = sys.argv[1:]
+INTERFACE, PATH = "org.primed.Broker1", "/org/primed/Broker1"
+BROKER = DBusAddress(PATH, bus_name=NAME, interface=INTERFACE)
+PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
+CONNECTIONS = 2
+WINDOW = 8   # calls that each has under way
+FRESH = {"fresh": ("b", True), "explain": ("b", True), "wake": ("b", True)}
+
+
+def buffers(count):
+    return [os.memfd_create(f"primed:{('game', 'terminal', 'heap')[i % 3]}") for i in range(count)]
+
+
+class Calls:
+    """Each a message, and the fds that go with it."""
+
+    @staticmethod
+    def fresh():
+        return new_method_call(BROKER, "Place", "aha{sv}", (buffers(1), FRESH)), ()
+
+    @staticmethod
+    def many():
+        return new_method_call(BROKER, "PlaceMany", "a(aha{sv})", ([([fd], FRESH) for fd in buffers(16)],)), ()
+
+    @staticmethod
+    def nonsense():
+        return new_method_call(BROKER, "Place", "a{sv}", ({"colour": ("s", "x" * 1000)},)), ()
+
+    @staticmethod
+    def unnamed():
+        """Fds that no body names."""
+        return new_method_call(PEER, "Ping"), buffers(16)
+
+    @staticmethod
+    def properties():
+        return new_method_call(DBusAddress(PATH, NAME, "org.freedesktop.DBus.ObjectManager"), "GetManagedObjects"), ()
+
+
+def send(bus, message, beside):
+    fds = array.array("i", beside)
+    data = message.serialise(serial=next(bus.outgoing_serial), fds=fds)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)] if fds else []
+    sent = bus.sock.sendmsg([data], rights)
+    bus.sock.sendall(data[sent:])
+    for fd in fds:
+        os.close(fd)
+
+
+def ended():
+    return bool(select.select([sys.stdin], [], [], 0)[0])
+
+
+def call_without_end(make):
+    connections = [open_dbus_connection(ADDRESS, enable_fds=True) for _ in range(CONNECTIONS)]
+    for bus in connections:
+        for _ in range(WINDOW):
+            send(bus, *make())
+    print("attacking", flush=True)
+    while not ended():
+        for bus in connections:
+            bus.receive(timeout=30)
+            print(end=".", flush=True)
+            send(bus, *make())
+
+
+def come_and_go():
+    """Connections without end, each of which has something kept for it."""
+    print("attacking", flush=True)
+    while not ended():
+        with open_dbus_connection(ADDRESS, enable_fds=True) as bus:
+            send(bus, new_method_call(BROKER, "SetDefaults", "a{sv}", ({"primary-device": ("t", 1)},)), ())
+            send(bus, *Calls.fresh())
+            bus.receive(timeout=30)
+            print(end=".", flush=True)
+
+
+if __name__ == "__main__":
+    if KIND == "come_and_go":
+        come_and_go()
+    else:
+        call_without_end(getattr(Calls, KIND))

@@ -1,0 +1,17 @@
+// BTF of a kernel or a module: the file is the kernel's, and its parser runs as root.
+
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+  let file = Array(UnsafeBufferPointer(start: bytes, count: count))
+  guard let data = try? TypeData(file) else { return 0 }
+  for name in ["dma_buf", "file", "drm_gem_object", "primed_query"] {
+    guard let id = try? data.structure(name) else { continue }
+    for member in ["priv", "f_op", "dev", "fd", "count"] {
+      guard let member = try? data.member(member, of: id) else { continue }
+      _ = try? data.width(of: member.type)
+      _ = try? data.pointee(of: member.type)
+      _ = try? data.element(of: member.type)
+    }
+  }
+  return 0
+}

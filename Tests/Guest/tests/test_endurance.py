@@ -1,0 +1,93 @@
+"""For long: killed again and again under load; and a day of everything at once, after which nothing is left of it.
+
+The day takes minutes, or as many as `Tests/Guest/run --minutes N endurance` says.
+"""
+import os
+import pathlib
+import signal
+import subprocess
+import time
+import unittest
+
+import askers
+import broker
+import gpus
+import kernel
+import load_client
+import procs
+from client import Client
+from test_service import NameOwner
+
+KILLS = 200
+MINUTES = int(pathlib.Path("/parcel/minutes").read_text())
+MOST_SECONDS = 1200 + 60 * MINUTES   # for one test
+DROP_IN = pathlib.Path("/run/systemd/system/primed.service.d/endurance.conf")
+VISITOR = 7   # a tgpu that comes and goes
+GROWTH = 1024   # KiB of its own, of memory that fits better or worse
+
+
+def setUpModule():
+    subprocess.run(["load-drivers", "tgpu", "vgem", "vkms"], check=True)
+    broker.install_without_introspection()
+    DROP_IN.parent.mkdir(exist_ok=True)
+    DROP_IN.write_text("[Unit]\nStartLimitIntervalSec=0\n")
+    broker.command("systemctl", "daemon-reload")
+    broker.restart()
+
+
+class Endurance(unittest.TestCase):
+    def test_killed_under_load(self):
+        """A call that it was killed over fails, and the next one is answered."""
+        killed, owner = set(), NameOwner()
+        with gpus.plain() as buffer, load_client.asking(self, buffer):
+            for _ in range(KILLS):
+                pid = broker.pid()
+                owner.changes.clear()
+                os.kill(pid, signal.SIGKILL)
+                owner.wait_for_new(60)
+                killed.add(pid)
+        self.assertEqual(len(killed), KILLS)
+        procs.at_rest(broker.pid(), 64)
+
+    def test_a_day_of_everything_leaves_nothing(self):
+        client = Client()
+        home, sink = gpus.gpu("tgpu", 0), gpus.gpu("vkms")
+        permanent = [int(gpu.number) for gpu in gpus.gpus()]
+        with gpus.tgpu(gpus.TGPU_VRAM) as buffer:
+            self.day(client, home, sink, buffer)   # what it makes once is made
+            procs.at_rest(broker.pid(), 64, 60)
+            pid, before, moves = broker.pid(), procs.weight(broker.pid()), kernel.tgpu_moves()
+            end, days = time.monotonic() + 60 * MINUTES, 0
+            with askers.Askers(2, "vram", expected=home.number, fallbacks=permanent, fresh=True) as crowd, \
+                    askers.Askers(1, "plain") as others:
+                while time.monotonic() < end:
+                    self.day(client, home, sink, buffer)
+                    days += 1
+            kernel.until(lambda: kernel.attachments()[buffer.inode] == 0, "no attachment")
+        procs.at_rest(pid, before.descriptors, 60)
+        after = procs.weight(pid)
+        print(f"      {days} rounds in {MINUTES} min; {before} before, {after} after")
+        self.assertGreater(days, 3 * MINUTES)
+        self.assertEqual(broker.pid(), pid)
+        self.assertEqual(kernel.tgpu_moves(), moves)
+        self.assertEqual(after[:2], before[:2])
+        self.assertLess(after.kilobytes, before.kilobytes + GROWTH)
+        for report in (*crowd.reports, *others.reports):
+            self.assertEqual((report["errors"], report["wrong"]), ([], []))
+
+    def day(self, client, home, sink, buffer):
+        """Devices come and go, a card is named, another device is released, its driver is slow; callers leave."""
+        gpus.tgpu_parameter("add", VISITOR)
+        client.place(buffer, fresh=True, wake=True, target_device=sink.number)
+        gpus.tgpu_parameter("remove", VISITOR)
+        os.close(client.release(gpus.gpu("vgem").number, "a day"))
+        other = gpus.gpu("tgpu", 1)
+        other.attribute("import_delay_ms", 20)
+        try:
+            for _ in range(10):
+                with gpus.plain() as plain:
+                    caller = Client()
+                    caller.place(plain, fresh=True)
+                    caller.close()
+        finally:
+            other.attribute("import_delay_ms", 0)
