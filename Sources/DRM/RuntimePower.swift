@@ -19,6 +19,9 @@ private func power(fromStatus status: String) -> Power {
   }
 }
 
+/// Whether what resumes it would wake it now.
+package func sleeps(_ device: DeviceDescription) -> Bool { runtimePower(of: device) == .suspended }
+
 /// Whether a device that was just used stays awake for `time` at least, so that its node can be
 /// kept open for so long and then be closed without waking it. Reading this wakes nothing.
 package func staysAwake(_ device: DeviceDescription, for time: Milliseconds) -> Bool {
@@ -37,7 +40,7 @@ package func neverSleeps(_ device: DeviceDescription) -> Bool {
 
 /// Whether primed may open the device and import into it without resuming it.
 package func isAskable(_ device: DeviceDescription) -> Bool {
-  !device.row.info.wakesWhenAsked || runtimePower(of: device) != .suspended
+  !device.row.info.wakesWhenAsked || !sleeps(device)
 }
 
 extension DeviceDescription {

@@ -215,6 +215,7 @@ final class DeviceKeeper {
     guard let stableID = registry[slot]?.description.stableID else { return then(false) }
     let incarnation = incarnation(of: slot)
     commit(registry.release(slot))
+    prober.abandonImports(from: slot)
     prober.release(slot) { [unowned self] closed in
       if !closed {
         self.commit(self.registry.unrelease(stableID, as: .unresponsive))

@@ -30,10 +30,10 @@ final class PendingObservation {
   private let count: () -> Void
 
   /// - Parameters:
-  /// - known: what earlier observations found.
+  ///   - known: what earlier observations found.
   ///   - largestImport: bytes; no device is asked about a larger buffer.
-  /// - count: called at each import.
-  /// - conclude: called once, before the waiting callers.
+  ///   - count: called at each import.
+  ///   - conclude: called once, before the waiting callers.
   init(
     at buffer: HeldBuffer, known: BufferFacts, label: BufferLabel, introspection: Introspection?,
     siblings: SiblingKey?, scope: ProbeScope, fresh: Bool, user: UInt32, largestImport: UInt64,
@@ -90,8 +90,9 @@ final class PendingObservation {
     var exporters = evidence
     look.narrow(
       &exporters, any: devices.possibleExporters(of: identity), among: devices)
+    let possible = devices.exporters(forImportsBy: exporters)
     let plan = ProbePlan(
-      exporters: devices.exporters(forImportsBy: exporters), among: devices,
+      exporters: possible, among: devices,
       inSystemMemory: look.inSystemMemory(among: devices), asked: look.asked,
       intentionKnown: intentionKnown, scope)
     guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
@@ -102,23 +103,30 @@ final class PendingObservation {
       return nextRound()
     }
     let pending = Countdown(plan.all.count + 1) { self.nextRound() }
-    for slot in plan.noMove { probe(slot, buffer, .noMoveImport, pending) }
-    for slot in plan.safe { probe(slot, buffer, .safeImport, pending) }
+    for slot in plan.noMove { probe(slot, buffer, .noMoveImport, of: possible, pending) }
+    for slot in plan.safe { probe(slot, buffer, .safeImport, of: possible, pending) }
     for slot in plan.records {
-      probe(slot, buffer, .safeImport, pending, forRecord: true)
+      probe(slot, buffer, .safeImport, of: possible, pending, forRecord: true)
     }
     pending.step()
   }
 
   private func probe(
-    _ slot: DeviceSlot, _ buffer: HeldBuffer, _ method: ProbeMethod, _ pending: Countdown,
-    forRecord: Bool = false
+    _ slot: DeviceSlot, _ buffer: HeldBuffer, _ method: ProbeMethod, of exporters: ExporterSet,
+    _ pending: Countdown, forRecord: Bool = false
   ) {
     guard let entry = keeper.registry[slot] else { return pending.step() }
     let incarnation = keeper.incarnation(of: slot)
-    let task = ProbeTask(
+    var task = ProbeTask(
       device: entry.description, buffer: buffer, method: method, wake: scope.wake, user: user,
       size: size)
+    // An import into the exporter itself attaches nothing.
+    let others = exporters.without(slot)
+    task.exporters = others.devices
+    if !scope.wake {
+      task.mustBeAwake = keeper.table.wokenByAttachment(others)
+        .compactMap { keeper.registry[$0]?.description }
+    }
     count()
     prober.probe(task, at: slot) { outcome in
       if incarnation == self.keeper.incarnation(of: slot) {
@@ -132,6 +140,7 @@ final class PendingObservation {
   private func note(_ outcome: ProbeOutcome, of slot: DeviceSlot) {
     switch outcome {
     case .asleep: keeper.noteAsleep(slot)
+    case .exporterAway: keeper.readPower()
     case .gone: keeper.noteGone(slot)
     case .timedOut: keeper.noteTimeout(slot)
     case .reached, .wouldMove, .refused: break

@@ -19,7 +19,7 @@ package final class LoaderConnection {
   private var source: EventSource?
 
   /// - Parameters:
-  /// - then: called once, on the loop's thread, unless the connection is released before.
+  ///   - then: called once, on the loop's thread, unless the connection is released before.
   package init(
     to path: String, on loop: EventLoop, then: @escaping (LoaderAnswer) -> Void
   ) throws(Errno) {

@@ -87,6 +87,10 @@ package struct ProbeTask: Sendable {
   package var user: UInt32
   /// The buffer's size in bytes.
   package var size: UInt64
+  /// Devices that may have exported the buffer. Once one of them is released, no import begins.
+  package var exporters = DeviceSet()
+  /// Those of them that the import would wake: it is not made while one of them sleeps.
+  package var mustBeAwake: [DeviceDescription] = []
   package init(
     device: DeviceDescription, buffer: HeldBuffer, method: ProbeMethod, wake: Bool,
     user: UInt32 = 0, size: UInt64 = 0
@@ -127,6 +131,8 @@ package protocol Prober: AnyObject {
     _ device: DeviceDescription, at slot: DeviceSlot, wake: Bool,
     done: @escaping (AbilityOutcome) -> Void)
   func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void)
+  /// Ends, as `.exporterAway`, all that have not begun to import a buffer of this device elsewhere.
+  func abandonImports(from exporter: DeviceSlot)
   /// Closes the device's nodes; jobs in progress end as `.gone`. Calls `done` with true once the
   /// nodes are closed, or with false at the deadline: a driver that does not answer keeps them open
   /// until it returns.

@@ -100,6 +100,8 @@ enum JobEnd {
   case timedOut
   /// The device has gone or was released.
   case gone
+  /// A device whose buffer it was to import was released before it began.
+  case exporterReleased
 }
 
 /// A buffer of primed's own.
@@ -107,15 +109,19 @@ final class ScratchBuffer: Sendable {
   let fd: OwnedFD
   /// What it was allocated for.
   let memory: Memory
-  init(_ fd: consuming OwnedFD, in memory: Memory) {
+  /// nil: no device.
+  let exporter: DeviceDescription?
+
+  init(_ fd: consuming OwnedFD, in memory: Memory, of exporter: DeviceDescription?) {
     self.fd = fd
     self.memory = memory
+    self.exporter = exporter
   }
 
   /// nil: this kernel can't make one.
   static func ofNoDevice() -> ScratchBuffer? {
     guard let fd = try? DeviceNode.systemBuffer() else { return nil }
-    return ScratchBuffer(fd, in: .system)
+    return ScratchBuffer(fd, in: .system, of: nil)
   }
 }
 
@@ -150,6 +156,8 @@ final class DeviceQueue {
     var deadline: EventSource
     /// How long after its deadline it may take before the driver counts as not answering.
     var extraTime: Milliseconds = 0
+    /// Other devices that may have exported the buffer that it imports.
+    var exporters = DeviceSet()
   }
 
   init(_ device: DeviceDescription, _ complaints: Complaints) throws(Errno) {
@@ -233,6 +241,13 @@ final class DeviceQueue {
     guard isLate, abandoned.isEmpty else { return false }
     isLate = false
     return true
+  }
+
+  /// Ends the wait for all jobs that have not begun to import a buffer that this device may have
+  /// exported.
+  func abandonImports(from exporter: DeviceSlot) -> [(JobEnd) -> Void] {
+    waiting.filter { $0.key != running && $0.value.exporters.contains(exporter) }
+      .keys.sorted().compactMap(abandon)
   }
 
   func abandonAll() -> [(JobEnd) -> Void] {

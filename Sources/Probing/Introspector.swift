@@ -78,7 +78,7 @@ package final class Introspector {
     for driver in waiting where Driver(name: driver).info.interface != nil {
       let awake = workers.devices().first {
         $0.device.driver == driver && $0.device.render != nil
-          && runtimePower(of: $0.device) != .suspended
+          && !sleeps($0.device)
       }
       if let awake { check(awake) }
     }

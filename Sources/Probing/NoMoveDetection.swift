@@ -111,8 +111,8 @@ extension ProbeWorkers {
     }
   }
 
-  /// Imports a scratch buffer, or only opens the node if `buffer` is nil. Each call is one job with
-  /// its own deadline.
+  /// Imports a scratch buffer, or only opens the node if `buffer` is nil; `.asleep`: the importer
+  /// sleeps, or the exporter does. Each call is one job with its own deadline.
   func importOwn(
     _ buffer: ScratchBuffer?, _ flag: DeviceNode.ImportFlag, into importer: Choice,
     wake: Bool = false, then: @escaping (Result<DeviceNode.Import?, NotImported>) -> Void
@@ -121,17 +121,19 @@ extension ProbeWorkers {
     run(
       importer.slot, device, work: buffer,
       { node, buffer in
-        .imported(
-          node.use(device, wake: wake) { node in
-            buffer.map { node.importBuffer($0.fd.rawValue, flag) }
-          })
+        var exporterSleeps = false
+        let use = node.use(device, wake: wake) { node -> DeviceNode.Import? in
+          exporterSleeps = buffer?.exporter.map(sleeps) ?? false
+          return exporterSleeps ? nil : buffer.map { node.importBuffer($0.fd.rawValue, flag) }
+        }
+        return .imported(exporterSleeps ? .asleep : use)
       }
     ) { end in
       switch end {
       case .done(.imported(.used(let result))): then(.success(result))
       case .done(.imported(.asleep)): then(.failure(.asleep))
       case .timedOut: then(.failure(.timedOut))
-      case .gone, .done: then(.failure(.gone))
+      case .gone, .exporterReleased, .done: then(.failure(.gone))
       }
     }
   }
@@ -144,7 +146,7 @@ extension ProbeWorkers {
   private func choosePair(
     for device: DeviceDescription, _ slot: DeviceSlot
   ) -> (giver: Choice, trier: Choice)? {
-    let awake = devices().filter { runtimePower(of: $0.device) != .suspended }
+    let awake = devices().filter { !sleeps($0.device) }
     let allocating = awake.filter { $0.device.row.info.interface != nil }
     let givers = allocating.filter { $0.device.dedicatedMemory > 0 }
     if let giver = givers.first(where: { $0.slot != slot }) { return (giver, (slot, device)) }
@@ -170,7 +172,7 @@ extension ProbeWorkers {
         let use = node.use(device, wake: false) { node -> ScratchBuffer? in
           for memory in memories {
             if let fd = try? node.allocate(size: device.row.info.scratchSize, in: memory) {
-              return ScratchBuffer(fd, in: memory)
+              return ScratchBuffer(fd, in: memory, of: device)
             }
           }
           return nil

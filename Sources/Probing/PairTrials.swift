@@ -35,7 +35,7 @@ final class DeviceTrials: PairTrials {
 
   func believes(_ driver: String) -> Bool { source.believes(driver) }
 
-  func isAwake(_ device: DeviceDescription) -> Bool { runtimePower(of: device) != .suspended }
+  func isAwake(_ device: DeviceDescription) -> Bool { !sleeps(device) }
 
   func isThere(_ device: DeviceDescription) -> Bool { access(device.sysfsPath, F_OK) == 0 }
 

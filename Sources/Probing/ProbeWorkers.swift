@@ -57,15 +57,20 @@ package final class ProbeWorkers: Prober {
   package func probe(_ task: ProbeTask, at slot: DeviceSlot, done: @escaping (ProbeOutcome) -> Void)
   {
     run(
-      slot, task.device, of: task.user, extraTime: timeForSize(task.size), work: task,
-      { .probed(probeOnWorker($0, $1)) }
+      slot, task.device, of: task.user, extraTime: timeForSize(task.size),
+      exporters: task.exporters, work: task, { .probed(probeOnWorker($0, $1)) }
     ) { end in
       switch end {
       case .done(.probed(let outcome)): done(outcome)
       case .timedOut: done(.timedOut)
+      case .exporterReleased: done(.exporterAway)
       case .gone, .done: done(.gone)
       }
     }
+  }
+
+  package func abandonImports(from exporter: DeviceSlot) {
+    for queue in queues.values { tell(queue.abandonImports(from: exporter), .exporterReleased) }
   }
 
   package func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void) {
@@ -88,7 +93,7 @@ package final class ProbeWorkers: Prober {
   /// Runs `job` on the device's worker, if the device may be opened now.
   func run<Work: Sendable>(
     _ slot: DeviceSlot, _ device: DeviceDescription, of user: UInt32 = ourselves,
-    extraTime: Milliseconds = 0, work: Work,
+    extraTime: Milliseconds = 0, exporters: DeviceSet = DeviceSet(), work: Work,
     _ job: @escaping @Sendable (OpenNode, Work) -> JobResult,
     then: @escaping (JobEnd) -> Void
   ) {
@@ -98,7 +103,9 @@ package final class ProbeWorkers: Prober {
       let queue = try queue(slot, device)
       guard !queue.hangs else { return loop.soon { then(.timedOut) } }
       guard queue.slow == nil else { return loop.soon { then(.gone) } }
-      try submit(queue, slot, of: user, extraTime: extraTime, work: work, job, then: then)
+      try submit(
+        queue, slot, of: user, extraTime: extraTime, exporters: exporters, work: work, job,
+        then: then)
     } catch {
       Log.write(.warning, "no worker for \(device.stableID): \(error)")
       loop.soon { then(.timedOut) }
@@ -107,7 +114,7 @@ package final class ProbeWorkers: Prober {
 
   private func submit<Work: Sendable>(
     _ queue: DeviceQueue, _ slot: DeviceSlot, of user: UInt32 = ourselves,
-    extraTime: Milliseconds = 0, work: Work,
+    extraTime: Milliseconds = 0, exporters: DeviceSet = DeviceSet(), work: Work,
     _ job: @escaping @Sendable (OpenNode, Work) -> JobResult,
     then: @escaping (JobEnd) -> Void
   ) throws(Errno) {
@@ -120,7 +127,8 @@ package final class ProbeWorkers: Prober {
     queue.idle = nil
     queue.wait(
       for: id, of: user,
-      DeviceQueue.Waiting(begin: begin, end: then, deadline: deadline, extraTime: extraTime))
+      DeviceQueue.Waiting(
+        begin: begin, end: then, deadline: deadline, extraTime: extraTime, exporters: exporters))
     advance(queue)
   }
 
@@ -173,8 +181,11 @@ package final class ProbeWorkers: Prober {
   /// Callers are told on the loop's next turn, since they may be in the middle of a change.
   private func endAll(_ queue: DeviceQueue) {
     queue.idle = nil
-    let ends = queue.abandonAll()
-    if !ends.isEmpty { loop.soon { for end in ends { end(.gone) } } }
+    tell(queue.abandonAll(), .gone)
+  }
+
+  private func tell(_ ends: [(JobEnd) -> Void], _ how: JobEnd) {
+    if !ends.isEmpty { loop.soon { for end in ends { end(how) } } }
   }
 
   /// The node of a device that suspended sooner than its settings say stays open until the device
@@ -195,14 +206,18 @@ package final class ProbeWorkers: Prober {
 
 private func probeOnWorker(_ node: OpenNode, _ task: ProbeTask) -> ProbeOutcome {
   let device = task.device
-  let use = node.use(device, wake: task.wake) {
-    $0.importBuffer(task.buffer.fd.rawValue, task.method == .noMoveImport ? .noMove : .none)
+  let use = node.use(device, wake: task.wake) { node -> DeviceNode.Import? in
+    // Right before the import: it may have waited for its turn.
+    guard !task.mustBeAwake.contains(where: sleeps) else { return nil }
+    return node.importBuffer(
+      task.buffer.fd.rawValue, task.method == .noMoveImport ? .noMove : .none)
   }
   switch use {
   case .asleep: return .asleep
   case .unopened: return .gone
-  case .used(.reached(let record)): return .reached(record)
-  case .used(.failed(let errno)):
+  case .used(nil): return .exporterAway
+  case .used(.reached(let record)?): return .reached(record)
+  case .used(.failed(let errno)?):
     // ENODEV means both "unplugged" and "this device imports no such buffers" (virtio_gpu).
     if access(device.sysfsPath, F_OK) != 0 { return .gone }
     return task.method == .noMoveImport && errno.code == EINVAL

@@ -107,6 +107,7 @@ extension SimulatedKernel {
     if fate == .own { return }
     let (model, facts) = (scenario.devices[device], devices[device].facts)
     if !model.imports, !facts.refusesAfterAttach { throw Errno(EINVAL) }
+    attachments += 1
     wakeExporterAtAttach(dmabuf)
     switch model.imports ? fate : .fails {
     case .own, .inPlace, .hangs: return

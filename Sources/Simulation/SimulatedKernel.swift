@@ -20,6 +20,8 @@ package struct HarmDone: Equatable, Sendable {
 package final class SimulatedKernel {
   package private(set) var scenario: Scenario
   package internal(set) var harm = HarmDone()
+  /// Made so far, to buffers that another device exported or none did.
+  package internal(set) var attachments = 0
   var devices: [SimulatedDevice] = []
   private(set) var buffersByID: [String: Int] = [:]
   private(set) var reaches: Set<Reach> = []

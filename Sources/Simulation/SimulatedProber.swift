@@ -35,6 +35,12 @@ package final class SimulatedProber: Prober {
     enqueue(Call(slot, task.device, .probe(task, done), deadline: time.now + probeDeadline))
   }
 
+  package func abandonImports(from exporter: DeviceSlot) {
+    for call in calls where call.file == nil && call.over == nil {
+      if call.attaches(toBuffersOf: exporter) { call.exporterReleased = true }
+    }
+  }
+
   package func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void) {
     for call in calls where call.slot == slot { call.cancelled = true }
     let waitsForHung = (calls + stuck).contains { $0.slot == slot && $0.file != nil }
@@ -77,6 +83,7 @@ package final class SimulatedProber: Prober {
     let work: Work
     let deadline: Milliseconds
     var cancelled = false
+    var exporterReleased = false
     /// Open while the call hangs in the driver.
     var file: SimulatedFile?
     /// When its import is over; nil: it has not begun.
@@ -96,11 +103,15 @@ package final class SimulatedProber: Prober {
       case .release: false
       }
     }
+
+    func attaches(toBuffersOf exporter: DeviceSlot) -> Bool {
+      if case .probe(let task, _) = work { task.exporters.contains(exporter) } else { false }
+    }
   }
 
   private func isReady(_ call: Call) -> Bool {
     if case .release = call.work { return time.now >= call.deadline }
-    if call.cancelled { return true }
+    if call.cancelled || call.exporterReleased { return true }
     if takesTime(call) { return call.over.map { time.now >= $0 } ?? false }
     return !hangs(call) || time.now >= call.deadline
   }
@@ -176,6 +187,7 @@ package final class SimulatedProber: Prober {
     case .assess(let wake, let done):
       done(timedOut ? .timedOut : call.cancelled ? .gone : abilities(call.device!, wake: wake))
     case .probe(let task, let done):
+      if call.exporterReleased { return done(.exporterAway) }
       done(timedOut ? .timedOut : call.cancelled ? .gone : outcome(of: task))
     }
   }
@@ -199,6 +211,10 @@ package final class SimulatedProber: Prober {
     withNode(
       of: task.device, wake: task.wake, gone: ProbeOutcome.gone, asleep: .asleep
     ) { file in
+      let sleeps = task.mustBeAwake.contains { device in
+        kernel.index(of: device).map { kernel.devices[$0].suspended } ?? false
+      }
+      if sleeps { return .exporterAway }
       guard let dmabuf = kernel.dmabuf(task.buffer.identity) else { return .refused(errno: EBADF) }
       return importOnce(dmabuf, task.method, file)
     }

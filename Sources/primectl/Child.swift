@@ -10,8 +10,8 @@ final class Child {
   let reading: OwnedFD
 
   /// - Parameters:
-  /// - quiet: its standard error is dropped.
-  /// - withErrors: its standard error is read as well.
+  ///   - quiet: its standard error is dropped.
+  ///   - withErrors: its standard error is read as well.
   /// - Throws: if it can't be started.
   init(_ words: [String], quiet: Bool = false, withErrors: Bool = false) throws {
     var ends: [Int32] = [0, 0]

@@ -218,6 +218,50 @@ import Testing
     #expect(laptop.machine.place(laptop.engine, 7).device == laptop.dgpu)
   }
 
+  /// Two awake devices; an attachment to a buffer of "exporter" wakes it.
+  private func beside(_ exporter: String) throws -> (SimulatedMachine, QueryEngine, DeviceNumber) {
+    let machine = SimulatedMachine(introspection: true)
+    let number = machine.plug("exporter", exporter, minor: 0, dedicated: 8 << 30)
+    machine.plug("importer", "i915", minor: 1) { $0.bootVGA = true }
+    machine.allocate(7, on: "exporter", home: .system)
+    machine.reach("importer", "exporter", .system)
+    let engine = machine.engine()
+    try engine.start()
+    _ = machine.place(engine, 7)  // the devices are assessed
+    return (machine, engine, number)
+  }
+
+  @Test func anExporterThatFallsAsleepWhileAnImportWaitsIsNotWoken() throws {
+    let (machine, engine, _) = try beside("xe")
+    var answers: [Answer] = []
+    machine.allocate(8, on: "exporter", home: .system)
+    machine.ask(engine, machine.query([8])) { answers.append($0) }
+    let waiting = machine.waiting
+    machine.suspend("exporter", silently: true)
+    machine.run()
+    #expect(waiting > 0)
+    #expect(machine.wakes == 0)
+    #expect(answers.count == 1)
+    machine.resume("exporter", silently: true)
+    machine.now += 1_000
+    let imports = machine.imports
+    _ = machine.place(engine, 8) { $0.primaryDevice = machine.kernel.scenario.devices[1].number }
+    #expect(machine.imports > imports, "it can be asked now")
+  }
+
+  @Test func anImportThatWaitsDoesNotAttachToAReleasedExporter() throws {
+    let (machine, engine, exporter) = try beside("amdgpu")
+    var answers: [Answer] = []
+    machine.allocate(8, on: "exporter", home: .system)
+    machine.ask(engine, machine.query([8])) { answers.append($0) }
+    let (waiting, attached) = (machine.waiting, machine.kernel.attachments)
+    try engine.release(exporter) { _ in }
+    machine.run()
+    #expect(waiting > 0)
+    #expect(answers.count == 1)
+    #expect(machine.kernel.attachments == attached)
+  }
+
   @Test func whatIsNoDeviceCantBeReleased() throws {
     let laptop = try Laptop()
     #expect(throws: EngineError.unknownDevice) {

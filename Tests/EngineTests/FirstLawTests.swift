@@ -104,16 +104,9 @@ import Testing
       let (wakes, silently) = (Bool.random(using: &random), Bool.random(using: &random))
       if wakes {
         machine.resume("d\(device)", silently: silently)
-      } else if machine.waiting == 0 || !isWokenByImports(device) {
+      } else {
         machine.suspend("d\(device)", silently: silently)
       }
-    }
-
-    /// Imports of this device's buffers by others wake it. Workers don't check the exporter's
-    /// power, so it must not fall asleep after an import was planned.
-    private func isWokenByImports(_ device: Int) -> Bool {
-      let kernel = machine.kernel.scenario.kernel.version
-      return driver(device) == "xe" || driver(device) == "amdgpu" && kernel < KernelVersion(6, 10)
     }
 
     /// nil: no device hangs.

@@ -110,8 +110,8 @@ final class SimulatedMachine {
 
   /// A buffer that is allocated now.
   /// - Parameters:
-  /// - exporter: nil: no device, as for udmabuf.
-  /// - residency: where it lies now; nil: at its home.
+  ///   - exporter: nil: no device, as for udmabuf.
+  ///   - residency: where it lies now; nil: at its home.
   func allocate(
     _ number: UInt64, on exporter: String?, home: Memory, in residency: Memory? = nil
   ) {
@@ -243,6 +243,8 @@ extension SimulatedMachine: Prober {
       done(outcome)
     }
   }
+
+  func abandonImports(from exporter: DeviceSlot) { workers.abandonImports(from: exporter) }
 
   func release(_ slot: DeviceSlot, done: @escaping (Bool) -> Void) {
     workers.release(slot, done: done)

@@ -136,6 +136,7 @@ extension JobEnd {
     case .done: "done"
     case .timedOut: "timedOut"
     case .gone: "gone"
+    case .exporterReleased: "exporterReleased"
     }
   }
 }

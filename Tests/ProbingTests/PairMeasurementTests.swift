@@ -237,7 +237,7 @@ final class ScriptedTrials: PairTrials {
 
   private static func buffer() -> ScratchBuffer? {
     guard let fd = try? OwnedFD.duplicate(STDIN_FILENO) else { return nil }
-    return ScratchBuffer(fd, in: .dedicated)
+    return ScratchBuffer(fd, in: .dedicated, of: nil)
   }
 
   func letGo() {

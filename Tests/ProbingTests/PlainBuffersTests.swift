@@ -16,7 +16,7 @@ import Testing
 
   private static func buffer() -> ScratchBuffer? {
     guard let fd = try? OwnedFD.duplicate(0) else { return nil }
-    return ScratchBuffer(fd, in: .system)
+    return ScratchBuffer(fd, in: .system, of: nil)
   }
 
   @Test func eachIsMadeByAnotherThread() throws {

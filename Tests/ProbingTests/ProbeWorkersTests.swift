@@ -70,6 +70,25 @@ import Testing
     #expect(ends == ["slow: gone", "meanwhile: timedOut", "answers again"])
   }
 
+  @Test func noImportBeginsOnceItsExporterIsReleased() throws {
+    var ends: [String] = []
+    let exporters = DeviceSet(DeviceSlot(1))
+    slowJob(probeDeadline / 2, extraTime: 0) { ends.append("begun: \($0.word)") }
+    workers.run(
+      slot, device, exporters: exporters, work: (), { _, _ in .scratch(nil) }
+    ) { ends.append("waiting: \($0.word)") }
+    workers.run(
+      slot, device, exporters: DeviceSet(DeviceSlot(2)), work: (), { _, _ in .scratch(nil) }
+    ) { [loop] end in
+      ends.append("of another: \(end.word)")
+      loop.exit(0)
+    }
+    workers.abandonImports(from: DeviceSlot(1))
+    #expect(try loop.run() == 0)
+    #expect(
+      ends == ["waiting: exporterReleased", "begun: done", "of another: done"])
+  }
+
   /// As when a node vanishes and is back before its queue is closed: the job that came after the
   /// release used to be lost with the queue.
   @Test func aJobThatComesWhileTheQueueIsClosedEnds() throws {

@@ -35,6 +35,8 @@ package enum ProbeOutcome: Sendable, Equatable {
   case refused(errno: Int32)
   /// Not asked, since that would have woken it.
   case asleep
+  /// Not asked, since that would have woken the exporter, or attached to a released one's buffer.
+  case exporterAway
   /// The device went away, or its nodes were closed for a release, in the middle.
   case gone
   /// No answer before the deadline.

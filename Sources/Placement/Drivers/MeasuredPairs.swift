@@ -4,9 +4,9 @@ extension PairRow {
   /// nil: the measurement tells nothing. Only the import was seen, so the effects of mapping and
   /// use stay unknown.
   /// - Parameters:
-  /// - refusal: the error of the import; nil: it succeeded.
+  ///   - refusal: the error of the import; nil: it succeeded.
   ///   - memory: where the buffer was found after it.
-  /// - release: the kernel's, as `uname -r` prints it.
+  ///   - release: the kernel's, as `uname -r` prints it.
   package static func measured(
     _ exporter: MeasuredDriver, _ importer: MeasuredDriver, refusal: String?, memory: Memory,
     release: String

@@ -61,11 +61,11 @@ package struct ProbePlan: Sendable, Equatable {
   }
 
   /// - Parameters:
-  /// - exporters: devices that may have exported the buffer, by the kernel's evidence.
-  /// - inSystemMemory: possible exporters whose buffer would lie in system memory, by what the
+  ///   - exporters: devices that may have exported the buffer, by the kernel's evidence.
+  ///   - inSystemMemory: possible exporters whose buffer would lie in system memory, by what the
   ///   kernel or the driver's record says: no import moves it then.
-  /// - asked: devices asked in this observation already.
-  /// - intentionKnown: whether the home is known, so that the exporter's record would tell nothing
+  ///   - asked: devices asked in this observation already.
+  ///   - intentionKnown: whether the home is known, so that the exporter's record would tell nothing
   ///   new.
   package init(
     exporters: ExporterSet, among devices: DeviceTable, inSystemMemory: DeviceSet,
@@ -135,7 +135,11 @@ extension DeviceTable {
   /// released one.
   func mayNotAttach(_ exporters: ExporterSet, _ scope: ProbeScope) -> Bool {
     if !exporters.devices.intersection(released).isEmpty { return true }
-    let asleep = exporters.devices.subtracting(awake)
-    return !scope.wake && !asleep.intersection(wakesAtAttach).isEmpty
+    return !scope.wake && !wokenByAttachment(exporters).subtracting(awake).isEmpty
+  }
+
+  /// Those of the possible exporters that an attachment by another device wakes.
+  package func wokenByAttachment(_ exporters: ExporterSet) -> DeviceSet {
+    exporters.devices.intersection(wakesAtAttach)
   }
 }

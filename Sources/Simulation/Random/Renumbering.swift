@@ -4,8 +4,8 @@ internal import Placement
 
 extension Scenario {
   /// - Parameters:
-  /// - order: indices of the devices in the new order.
-  /// - minors: of each device, by its old index.
+  ///   - order: indices of the devices in the new order.
+  ///   - minors: of each device, by its old index.
   package func renumbered(order: [Int], minors: [Int]) -> Scenario {
     var new = self
     var place = order
