@@ -16,7 +16,15 @@ static void use_device(void *buffer, dev_t device)
 	answered = 1;
 }
 
+static void on_placed(const struct primed_placement *placement, void *buffer)
+{
+	use_device(buffer, placement->device);
+}
+
+static void place(struct primed_client *primed, const int *fds, unsigned int n_planes, pid_t pid, void *buffer)
+{
 #include "readme-library.h"
+}
 
 int main(int argc, char **argv)
 {

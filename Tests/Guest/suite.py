@@ -28,17 +28,17 @@ import vm
 GROUP_TIMEOUT = 1200   # seconds; a busy machine takes several times as long as an idle one
 PROGRAMS = ("primed", "primectl", "primed-introspect")
 
-# The kernels, the newest first, and the groups of a whole run: on the newest all that were seen to pass there; on 6.12
-# the others, and those that are about what kernels differ in; on 6.1 what of these differs there. --all runs every
-# group on each.
+# The kernels, the newest first, and the groups of a whole run: on the newest all of them, on the others those that are
+# about what kernels differ in. --all runs every group on each.
+DIFFERING = ("introspection", "introspection_races", "kernel", "nothing_moves", "pairs", "placement")
 KERNELS = {
-    "newest": ("bad_calls", "compositor", "devices_hang", "devices_power", "devices_release", "devices_storm",
-               "eviction", "hotplug", "install", "introspection", "introspection_races", "kernel", "look",
-               "nothing_moves", "objects", "package", "pairs", "placement", "quotas", "sinks", "vmwgfx"),
-    "6.12": ("devices_polite", "introspection", "introspection_races", "introspection_service", "kernel",
-             "nothing_moves", "objects", "pairs", "placement", "service"),
+    "newest": ("bad_calls", "compositor", "devices_hang", "devices_polite", "devices_power", "devices_release",
+               "devices_storm", "eviction", "hotplug", "install", "introspection", "introspection_races",
+               "introspection_service", "kernel", "look", "nothing_moves", "objects", "package", "pairs", "placement",
+               "quotas", "service", "sinks", "vmwgfx"),
+    "6.12": (*DIFFERING, "objects"),
     # Without udmabuf, introspection waits for a buffer on a device there.
-    "6.1": ("introspection", "introspection_races", "introspection_service", "kernel", "pairs", "placement"),
+    "6.1": (*DIFFERING, "introspection_service"),
     "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "desktop-6.12": ("guard",),
 }

@@ -97,12 +97,21 @@ class Case(unittest.TestCase):
 
 
 class Answers(Case):
-    """On a kernel that ignores NO_MOVE."""
+    """On a kernel that ignores NO_MOVE. One daemon answers all: to start and to measure takes most of the time."""
+    asked = None
+
+    def start(self):
+        if Answers.asked == broker.pid():
+            self.broker = Client()
+            self.addCleanup(self.broker.close)
+            return
+        super().start()
+        self.wait_for(SOURCES)
+        self.believed()
+        Answers.asked = broker.pid()
 
     def setUp(self):
         super().setUp()
-        self.wait_for(SOURCES)
-        self.believed()
         self.primary = gpus.gpu("virtio_gpu", 1)
 
     def expect(self, buffer, device, access, home, memory, confidence):
@@ -214,7 +223,7 @@ class Answers(Case):
         used = pathlib.Path("/sys/module/tgpu/refcnt")
         kernel.until(lambda: used.read_text().strip() == "0", "nobody uses the module", 20)
         broker.command("rmmod", "tgpu")
-        self.start()
+        super().start()
         self.wait_for(SOURCES)
         self.assertNotIn("tgpu", self.log())
         subprocess.run(["load-drivers", "tgpu"], check=True)
