@@ -222,16 +222,18 @@ private func dedicatedMemory(_ device: DeviceDescription) -> (UInt64, isEstimate
   guard device.row.info.hasVideoMemoryBAR(isIntegrated: device.isIntegrated == true) else {
     return (0, false)
   }
-  let window = largestPrefetchableBAR(device.sysfsPath)
+  let window = largestPrefetchableBAR(readText(device.sysfsPath + "/resource"))
   return (window, window > 0)
 }
 
-/// `resource` has one line per BAR: first address, last address and flags, in hexadecimal.
-private func largestPrefetchableBAR(_ sysfsPath: String) -> UInt64 {
+/// Bytes; 0: there is none. `resource` has one line per BAR: first address, last address and flags,
+/// in hexadecimal.
+func largestPrefetchableBAR(_ resource: String) -> UInt64 {
   let prefetchable: UInt64 = 0x2000
-  return readText(sysfsPath + "/resource").split(separator: "\n").prefix(6).map { line in
+  return resource.split(separator: "\n").prefix(6).map { line in
     let words = line.split(separator: " ").compactMap { UInt64($0.dropFirst(2), radix: 16) }
     guard words.count == 3, words[2] & prefetchable != 0, words[1] > words[0] else { return 0 }
-    return words[1] - words[0] + 1
+    let (size, overflows) = (words[1] - words[0]).addingReportingOverflow(1)
+    return overflows ? 0 : size
   }.max() ?? 0
 }
