@@ -197,7 +197,7 @@ package final class QueryEngine {
     guard askers < settings.pendingQueries else { return then(.failure(.limitsExceeded)) }
     askers += 1
     search(query.hints)
-    keeper.readPower()
+    readPower(for: query.hints)
     keeper.retryUnresponsive()
     var looked = false
     let pending = Countdown(buffers.count + 1) { [unowned self] in
@@ -210,6 +210,13 @@ package final class QueryEngine {
       looked = look(at: buffer, query.hints, then: pending.step) || looked
     }
     pending.step()
+  }
+
+  /// What a look must know of power, where it asks no device: what it asks is read right before that.
+  private func readPower(for hints: Hints) {
+    if hints.fresh || hints.wake { return keeper.readPower() }
+    keeper.refreshPower(at: time.now)
+    keeper.readPowerOfSleepers()
   }
 
   /// Where to allocate a buffer that these will use. Touches nothing.

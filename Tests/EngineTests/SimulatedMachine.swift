@@ -15,6 +15,8 @@ final class SimulatedMachine {
   /// Calls that were requested.
   private(set) var imports = 0
   private(set) var assessments = 0
+  /// How often the power of a device was read.
+  private(set) var powerReadings = 0
   /// Calls that have not returned.
   private(set) var waiting = 0
   private let clock = VirtualClock()
@@ -207,7 +209,10 @@ extension SimulatedMachine: DeviceSource {
   }
   func enumerate() -> [DeviceDescription] { kernel.enumerate() }
   func find(_ number: DeviceNumber) -> DeviceDescription? { kernel.find(number) }
-  func power(of device: DeviceDescription) -> PowerReading { kernel.power(of: device) }
+  func power(of device: DeviceDescription) -> PowerReading {
+    powerReadings += 1
+    return kernel.power(of: device)
+  }
 }
 
 extension SimulatedMachine: BufferReader {
