@@ -69,7 +69,11 @@ package final class QueryEngine {
   private var table: DeviceTable
   private var cache: BufferCache
   private var siblings: Siblings
-  private var looks: [BufferIdentity: PendingObservation] = [:]
+  private var looks: [BufferIdentity: PendingObservation] = [:] {
+    didSet { looksUnderWay = looks.count }
+  }
+  /// Apart, since it is read at every question: reading the dictionary is checked for exclusive access.
+  private var looksUnderWay = 0
   private var askers = 0
   /// Numbers in hints that name no device, so as not to search for them at every query.
   private var unknownNumbers: [DeviceNumber] = []
@@ -171,7 +175,7 @@ package final class QueryEngine {
 
   /// A look at one of its planes is under way.
   package func isLookedAt(_ query: Query) -> Bool {
-    if looks.isEmpty { return false }
+    if looksUnderWay == 0 { return false }
     for i in 0..<query.planes.count where looks[query.planes[i]] != nil { return true }
     return false
   }
@@ -385,7 +389,8 @@ package final class QueryEngine {
   // MARK: Hints
 
   private func namesUnsearched(_ hints: Hints, _ asker: QueryContext) -> Bool {
-    asker.declared == nil && isUnsearched(hints.samplingDevice)
+    guard asker.namesUnknown else { return false }
+    return asker.declared == nil && isUnsearched(hints.samplingDevice)
       || asker.target == nil && isUnsearched(hints.targetDevice)
       || asker.primary == nil && isUnsearched(hints.primaryDevice)
   }
