@@ -340,7 +340,7 @@ package final class QueryEngine {
     }
     let label = reader.label(of: buffer.fd.rawValue)
     let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
-    let introspection = reader.introspect(buffer.fd.rawValue)
+    let introspection = reader.introspect(buffer)
     if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key,
       var seed = siblings.seed(
         for: key, mayBeOf: table.exporters(of: buffer.identity, named: label.exporter),

@@ -218,7 +218,7 @@ extension SimulatedMachine: DeviceSource {
 extension SimulatedMachine: BufferReader {
   func identity(of fd: Int32) -> BufferIdentity? { kernel.identity(of: fd) }
   func newestIdentity() -> BufferIdentity? { kernel.newestIdentity() }
-  func introspect(_ fd: Int32) -> Introspection? { kernel.introspect(fd) }
+  func introspect(_ buffer: HeldBuffer) -> Introspection? { kernel.introspect(buffer) }
   func label(of fd: Int32) -> BufferLabel {
     var label = kernel.label(of: fd)
     if let size = kernel.identity(of: fd).flatMap({ sizes[$0] }) { label.size = size }
