@@ -26,6 +26,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -63,7 +64,8 @@ struct queue {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+/* Counts the times that an idle closer was woken: what it waits on. */
+static uint32_t wakes;
 static struct closer closers[PRIMED_CLOSERS];
 static unsigned n_running, n_idle;
 static struct queue waiting;
@@ -220,19 +222,25 @@ static void close_stranger(struct closer *me, int fd)
 	me->since = 0;
 }
 
+/* By futex(2) itself: at 200 looks a second a condition variable's own work counts. Called with the lock held;
+ * releases it while it waits. */
 static void wait_for_work(void)
 {
-	struct timespec until;
+	const struct timespec pause = {.tv_nsec = LOOK_MS * 1000000};
+	uint32_t seen = wakes;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += LOOK_MS * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
 	n_idle++;
-	pthread_cond_timedwait(&work, &lock, &until);
+	pthread_mutex_unlock(&lock);
+	syscall(SYS_futex, &wakes, FUTEX_WAIT_PRIVATE, seen, &pause, NULL, 0);
+	pthread_mutex_lock(&lock);
 	n_idle--;
+}
+
+/* Called with the lock held. */
+static void wake_a_closer(void)
+{
+	wakes++;
+	syscall(SYS_futex, &wakes, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 static void *run_closer(void *raw)
@@ -353,8 +361,8 @@ static void put_off(int fd)
 	append(&waiting, fd);
 	if (!n_running)
 		start_closer();
-	else if (waiting.count >= WAKE_AT && n_idle)
-		pthread_cond_signal(&work);
+	else if (waiting.count == WAKE_AT && n_idle)
+		wake_a_closer();
 	if (!is_supervised && timer >= 0)
 		supervise_after(STUCK_MS);
 	pthread_mutex_unlock(&lock);

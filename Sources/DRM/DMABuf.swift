@@ -42,13 +42,22 @@ package final class DMABufReader: BufferReader {
     return BufferLabel(exporter: info.exporter ?? .unknown, size: info.size)
   }
 
-  package func introspect(_ fd: Int32) -> Introspection? {
-    guard let introspector, let identity = identity(of: fd) else { return nil }
-    return introspector(fd, identity)
+  package func introspect(_ buffer: HeldBuffer) -> Introspection? {
+    introspector?(buffer.fd.rawValue, buffer.identity)
   }
 
   /// An O_PATH fd gives no access to the file, so no driver accepts it as a DMA-BUF.
   private static func isOpenedAsPath(_ fd: Int32) -> Bool { primed_is_path_only(fd) }
 
-  private static func fdinfo(_ fd: Int32) -> FDInfo { FDInfo(readText("/proc/self/fdinfo/\(fd)")) }
+  /// A DMA-BUF's is some 150 bytes, and one read(2) gives all of them (seq_read_iter in fs/seq_file.c: one
+  /// record, by single_open in fs/proc/fd.c).
+  private static func fdinfo(_ fd: Int32) -> FDInfo {
+    let opened = open("/proc/self/fdinfo/\(fd)", O_RDONLY | O_CLOEXEC)
+    guard opened >= 0 else { return FDInfo("") }
+    let file = OwnedFD(opened)
+    return FDInfo(
+      String(unsafeUninitializedCapacity: 1024) { buffer in
+        max(0, read(file.rawValue, buffer.baseAddress, buffer.count))
+      })
+  }
 }

@@ -106,8 +106,9 @@ package final class PowerFiles {
   /// nil: the device has gone.
   private static func reading(of entry: Entry) -> PowerReading? {
     guard let status = line(fd: entry.status.rawValue) else { return nil }
-    let activeTime = entry.activeTimeFD.flatMap { line(fd: $0) }.flatMap { Milliseconds($0) }
-    return PowerReading(power(fromStatus: status), activeTime: activeTime)
+    let power = power(fromStatus: status)
+    guard power == .suspended, let file = entry.activeTimeFD else { return PowerReading(power) }
+    return PowerReading(power, activeTime: line(fd: file).flatMap { Milliseconds($0) })
   }
 
   private static func line(fd: Int32) -> String? {

@@ -124,7 +124,15 @@ final class DeviceKeeper {
   /// Reading wakes nothing.
   func readPower() {
     powerRead = time.now
-    for slot in table.present {
+    readPower(of: table.present)
+  }
+
+  /// Whether those that were asleep still are: that a device slept when a buffer was allocated is
+  /// evidence of who exported it.
+  func readPowerOfSleepers() { readPower(of: table.present.subtracting(table.awake)) }
+
+  private func readPower(of slots: DeviceSet) {
+    for slot in slots {
       guard let entry = registry[slot] else { continue }
       let reading = source.power(of: entry.description)
       commit(
@@ -136,6 +144,8 @@ final class DeviceKeeper {
 
   /// Calls `done` once every device that `scope` permits has been assessed.
   func assess(_ scope: ProbeScope, done: @escaping () -> Void) {
+    // Who was awake when it was last read may sleep by now.
+    if !table.toAssess(scope).isEmpty { readPower() }
     let open = table.toAssess(scope)
     let pending = Countdown(open.count + 1, done)
     for slot in open { assess(slot, wake: scope.wake, done: pending.step) }

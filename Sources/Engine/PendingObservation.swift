@@ -86,15 +86,12 @@ final class PendingObservation {
   private func nextRound() { keeper.assess(scope) { self.ask() } }
 
   private func ask() {
-    let devices = keeper.table
-    var exporters = evidence
-    look.narrow(
-      &exporters, any: devices.possibleExporters(of: identity), among: devices)
-    let possible = devices.exporters(forImportsBy: exporters)
-    let plan = ProbePlan(
-      exporters: possible, among: devices,
-      inSystemMemory: look.inSystemMemory(among: devices), asked: look.asked,
-      intentionKnown: intentionKnown, scope)
+    var (plan, possible) = self.plan()
+    if !plan.isEmpty {
+      // Who was awake when it was last read may sleep by now, and be woken by what is planned.
+      keeper.readPower()
+      (plan, possible) = self.plan()
+    }
     guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
     rounds += 1
     guard size <= largestImport else {
@@ -109,6 +106,20 @@ final class PendingObservation {
       probe(slot, buffer, .safeImport, of: possible, pending, forRecord: true)
     }
     pending.step()
+  }
+
+  /// Whom to ask next, and who may have exported the buffer.
+  private func plan() -> (ProbePlan, ExporterSet) {
+    let devices = keeper.table
+    var exporters = evidence
+    look.narrow(
+      &exporters, any: devices.possibleExporters(of: identity), among: devices)
+    let possible = devices.exporters(forImportsBy: exporters)
+    let plan = ProbePlan(
+      exporters: possible, among: devices,
+      inSystemMemory: look.inSystemMemory(among: devices), asked: look.asked,
+      intentionKnown: intentionKnown, scope)
+    return (plan, possible)
   }
 
   private func probe(

@@ -69,7 +69,11 @@ package final class QueryEngine {
   private var table: DeviceTable
   private var cache: BufferCache
   private var siblings: Siblings
-  private var looks: [BufferIdentity: PendingObservation] = [:]
+  private var looks: [BufferIdentity: PendingObservation] = [:] {
+    didSet { looksUnderWay = looks.count }
+  }
+  /// Apart, since it is read at every question: reading the dictionary is checked for exclusive access.
+  private var looksUnderWay = 0
   private var askers = 0
   /// Numbers in hints that name no device, so as not to search for them at every query.
   private var unknownNumbers: [DeviceNumber] = []
@@ -171,7 +175,7 @@ package final class QueryEngine {
 
   /// A look at one of its planes is under way.
   package func isLookedAt(_ query: Query) -> Bool {
-    if looks.isEmpty { return false }
+    if looksUnderWay == 0 { return false }
     for i in 0..<query.planes.count where looks[query.planes[i]] != nil { return true }
     return false
   }
@@ -197,7 +201,7 @@ package final class QueryEngine {
     guard askers < settings.pendingQueries else { return then(.failure(.limitsExceeded)) }
     askers += 1
     search(query.hints)
-    keeper.readPower()
+    readPower(for: query.hints)
     keeper.retryUnresponsive()
     var looked = false
     let pending = Countdown(buffers.count + 1) { [unowned self] in
@@ -210,6 +214,13 @@ package final class QueryEngine {
       looked = look(at: buffer, query.hints, then: pending.step) || looked
     }
     pending.step()
+  }
+
+  /// What a look must know of power, where it asks no device: what it asks is read right before that.
+  private func readPower(for hints: Hints) {
+    if hints.fresh || hints.wake { return keeper.readPower() }
+    keeper.refreshPower(at: time.now)
+    keeper.readPowerOfSleepers()
   }
 
   /// Where to allocate a buffer that these will use. Touches nothing.
@@ -329,7 +340,7 @@ package final class QueryEngine {
     }
     let label = reader.label(of: buffer.fd.rawValue)
     let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
-    let introspection = reader.introspect(buffer.fd.rawValue)
+    let introspection = reader.introspect(buffer)
     if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key,
       var seed = siblings.seed(
         for: key, mayBeOf: table.exporters(of: buffer.identity, named: label.exporter),
@@ -378,7 +389,8 @@ package final class QueryEngine {
   // MARK: Hints
 
   private func namesUnsearched(_ hints: Hints, _ asker: QueryContext) -> Bool {
-    asker.declared == nil && isUnsearched(hints.samplingDevice)
+    guard asker.namesUnknown else { return false }
+    return asker.declared == nil && isUnsearched(hints.samplingDevice)
       || asker.target == nil && isUnsearched(hints.targetDevice)
       || asker.primary == nil && isUnsearched(hints.primaryDevice)
   }

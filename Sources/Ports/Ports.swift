@@ -29,8 +29,8 @@ package protocol DeviceSource: AnyObject {
 /// A device's runtime power at one moment.
 package struct PowerReading: Sendable, Equatable {
   package var power: Power
-  /// Milliseconds that it has been awake in total (power/runtime_active_time); nil: unknown. A
-  /// device that sleeps at two readings with the same value slept all the time between them.
+  /// Milliseconds that it has been awake in total (power/runtime_active_time); nil: unknown, or it is
+  /// awake. A device that sleeps at two readings with the same value slept all the time between them.
   package var activeTime: Milliseconds?
   package init(_ power: Power, activeTime: Milliseconds? = nil) {
     self.power = power
@@ -47,12 +47,12 @@ package protocol BufferReader: AnyObject {
   func newestIdentity() -> BufferIdentity?
   /// From fdinfo. Borrows `fd`. Takes several system calls, so it is read for new buffers only.
   func label(of fd: Int32) -> BufferLabel
-  /// By BPF; nil: no such evidence. Borrows `fd`. Called at every observation, but not for an
+  /// By BPF; nil: no such evidence. Called at every observation, but not for an
   /// answer from the cache, although it is cheap (5 to 8 us in the guest, about a
   /// hundredth of the CPU time of such an answer): where a buffer lies at the moment
   /// changes no answer once its home is settled, and until then a new observation is made when it
   /// is due.
-  func introspect(_ fd: Int32) -> Introspection?
+  func introspect(_ buffer: HeldBuffer) -> Introspection?
 }
 
 package struct BufferLabel: Sendable, Equatable {

@@ -135,7 +135,7 @@ final class DeviceQueue {
   /// Jobs with a waiting caller, by number: the one that runs, and those in `turns`.
   private(set) var waiting: [UInt64: Waiting] = [:]
   /// May contain jobs that have no waiting caller any more.
-  private var turns = FairQueue<UInt64>()
+  private var turns = FairQueue()
   /// The job that was given to the worker.
   private(set) var running: UInt64?
   /// Jobs that are still in the driver and have no waiting caller any more.

@@ -17,15 +17,18 @@ package func makeBuffer(_ id: String, plane: Int = 0) throws(Errno) -> OwnedFD {
 private let simulatedBufferSize: UInt64 = 4096
 
 extension SimulatedKernel: BufferReader {
-  package func identity(of fd: Int32) -> BufferIdentity? { dmabuf(of: fd)?.identity }
+  package func identity(of fd: Int32) -> BufferIdentity? {
+    guard let file = FileIdentity(of: fd) else { return nil }
+    return named.find(file) ?? identify(file, fd)
+  }
 
   package func label(of fd: Int32) -> BufferLabel {
     guard let dmabuf = dmabuf(of: fd) else { return BufferLabel(exporter: .unknown, size: 0) }
     return BufferLabel(exporter: dmabuf.name, size: simulatedBufferSize)
   }
 
-  package func introspect(_ fd: Int32) -> Introspection? {
-    guard scenario.kernel.introspection, let dmabuf = dmabuf(of: fd) else { return nil }
+  package func introspect(_ buffer: HeldBuffer) -> Introspection? {
+    guard scenario.kernel.introspection, let dmabuf = dmabuf(buffer.identity) else { return nil }
     // Introspection identifies a device by its DRM nodes, and an accelerator has none.
     if case .device(let index) = dmabuf.exporter, devices[index].description.node == nil {
       return nil
@@ -44,17 +47,13 @@ extension SimulatedKernel: BufferReader {
 
   /// nil: an fd of another file, or of a buffer that the scenario does not have.
   private func dmabuf(of fd: Int32) -> SimulatedDMABuf? {
-    // By inode after the name was read once, so that a question costs little more than with real
-    // DMA-BUFs.
-    var (device, inode): (dev_t, ino_t) = (0, 0)
-    guard primed_identity(fd, &device, &inode) == 0 else { return nil }
-    let place = Int(truncatingIfNeeded: inode) & (Self.namedLimit - 1)
-    if let known = named[place], known.inode == inode, known.device == device {
-      return known.dmabuf
-    }
+    identity(of: fd).flatMap { dmabuf($0) }
+  }
+
+  private func identify(_ file: FileIdentity, _ fd: Int32) -> BufferIdentity? {
     guard let found = dmabuf(named: fd) else { return nil }
-    named[place] = (device, inode, found)
-    return found
+    named.add(file, found.identity)
+    return found.identity
   }
 
   private func dmabuf(named fd: Int32) -> SimulatedDMABuf? {
@@ -64,6 +63,40 @@ extension SimulatedKernel: BufferReader {
     guard let index = parts.first.flatMap({ buffersByID[String($0)] }) else { return nil }
     let plane = parts.count == 2 ? Int(parts[1]) : 0
     return plane.flatMap { dmabuf(index, plane: $0) }
+  }
+}
+
+private struct FileIdentity: Equatable {
+  var device: dev_t = 0
+  var inode: ino_t = 0
+  init?(of fd: Int32) {
+    guard primed_identity(fd, &device, &inode) == 0 else { return nil }
+  }
+}
+
+/// DMA-BUFs by the last bits of the inode of the memfds that stand for them, for those that were identified
+/// lately: so that a question costs little more than with real ones, of which no name is read.
+final class NamedBuffers {
+  private typealias Entry = (file: FileIdentity, buffer: BufferIdentity)
+  /// No array, each access to which would be checked.
+  private let entries = UnsafeMutableBufferPointer<Entry?>.allocate(capacity: limit)
+  /// A power of two.
+  private static let limit = 4096
+
+  init() { entries.initialize(repeating: nil) }
+  deinit { entries.deallocate() }
+
+  fileprivate func find(_ file: FileIdentity) -> BufferIdentity? {
+    guard let known = entries[place(of: file)], known.file == file else { return nil }
+    return known.buffer
+  }
+
+  fileprivate func add(_ file: FileIdentity, _ buffer: BufferIdentity) {
+    entries[place(of: file)] = (file, buffer)
+  }
+
+  private func place(of file: FileIdentity) -> Int {
+    Int(truncatingIfNeeded: file.inode) & (Self.limit - 1)
   }
 }
 

@@ -25,12 +25,7 @@ package final class SimulatedKernel {
   var devices: [SimulatedDevice] = []
   private(set) var buffersByID: [String: Int] = [:]
   private(set) var reaches: Set<Reach> = []
-  /// DMA-BUFs by the last bits of the inode of the memfds that stand for them, for those that were
-  /// identified lately.
-  var named: [(device: dev_t, inode: ino_t, dmabuf: SimulatedDMABuf)?] =
-    Array(repeating: nil, count: namedLimit)
-  /// A power of two.
-  static let namedLimit = 4096
+  let named = NamedBuffers()
   var openFiles = 0
   var openHandles = 0
   private let time: any TimeSource

@@ -14,8 +14,9 @@ struct Laptop {
   let igpu: DeviceNumber
   let dgpu: DeviceNumber
 
-  init(noMove: KernelModel.NoMoveFlag = .honoured) throws {
-    machine = SimulatedMachine(noMove: noMove, version: KernelVersion(6, 12))
+  init(noMove: KernelModel.NoMoveFlag = .honoured, introspection: Bool = false) throws {
+    machine = SimulatedMachine(
+      noMove: noMove, introspection: introspection, version: KernelVersion(6, 12))
     igpu = machine.plug("igpu", "i915", minor: 1) { $0.bootVGA = true }
     dgpu = machine.plug("dgpu", "amdgpu", minor: 0, dedicated: 8 << 30)
     machine.reach("igpu", "dgpu", .system)

@@ -15,6 +15,8 @@ final class SimulatedMachine {
   /// Calls that were requested.
   private(set) var imports = 0
   private(set) var assessments = 0
+  /// How often the power of a device was read.
+  private(set) var powerReadings = 0
   /// Calls that have not returned.
   private(set) var waiting = 0
   private let clock = VirtualClock()
@@ -207,13 +209,16 @@ extension SimulatedMachine: DeviceSource {
   }
   func enumerate() -> [DeviceDescription] { kernel.enumerate() }
   func find(_ number: DeviceNumber) -> DeviceDescription? { kernel.find(number) }
-  func power(of device: DeviceDescription) -> PowerReading { kernel.power(of: device) }
+  func power(of device: DeviceDescription) -> PowerReading {
+    powerReadings += 1
+    return kernel.power(of: device)
+  }
 }
 
 extension SimulatedMachine: BufferReader {
   func identity(of fd: Int32) -> BufferIdentity? { kernel.identity(of: fd) }
   func newestIdentity() -> BufferIdentity? { kernel.newestIdentity() }
-  func introspect(_ fd: Int32) -> Introspection? { kernel.introspect(fd) }
+  func introspect(_ buffer: HeldBuffer) -> Introspection? { kernel.introspect(buffer) }
   func label(of fd: Int32) -> BufferLabel {
     var label = kernel.label(of: fd)
     if let size = kernel.identity(of: fd).flatMap({ sizes[$0] }) { label.size = size }

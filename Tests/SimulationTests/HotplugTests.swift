@@ -39,11 +39,11 @@ import Testing
     let rig = Rig(try hybrid(introspection: true))
     let buffer = try rig.hold("b")
     let number = DeviceNumber(major: 226, minor: 129)
-    var seen = try #require(rig.kernel.introspect(buffer.fd.rawValue))
+    var seen = try #require(rig.kernel.introspect(buffer))
     #expect(seen.render == number && seen.registered && seen.preferred == .dedicated)
     rig.kernel.unplug(1)
     rig.kernel.plug(1)
-    seen = try #require(rig.kernel.introspect(buffer.fd.rawValue))
+    seen = try #require(rig.kernel.introspect(buffer))
     #expect(seen.render == number && !seen.registered)
     // The device that came back is another one: its imports are not self-imports.
     #expect(try rig.probe(1, "b", .safeImport) == .refused(errno: ENODEV))
@@ -148,7 +148,7 @@ import Testing
     #expect(try rig.hold("u", plane: 1).identity == u1.identity)
     #expect(rig.kernel.label(of: b.fd.rawValue).exporter == .drm)
     #expect(rig.kernel.label(of: u0.fd.rawValue).exporter == .named("udmabuf"))
-    #expect(rig.kernel.introspect(b.fd.rawValue) == nil)
+    #expect(rig.kernel.introspect(b) == nil)
   }
 
   @Test func everythingElseIsNotADMABuf() throws {

@@ -8,7 +8,9 @@ internal import Placement
 internal import Probing
 
 final class Looks {
-  private var waiting = FairQueue<() -> Void>()
+  private var turns = FairQueue()
+  private var waiting: [UInt64: () -> Void] = [:]
+  private var latest: UInt64 = 0
   private var turn: EventSource?
 
   init(loop: EventLoop) throws(Errno) {
@@ -19,9 +21,11 @@ final class Looks {
   }
 
   func add(of user: UInt32, _ look: @escaping () -> Void) {
-    waiting.add(look, of: user)
+    latest += 1
+    waiting[latest] = look
+    turns.add(latest, of: user)
     turn?.again()
   }
 
-  func beginNext() { waiting.next()?() }
+  func beginNext() { turns.next().flatMap { waiting.removeValue(forKey: $0) }?() }
 }

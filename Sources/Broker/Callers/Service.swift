@@ -28,7 +28,11 @@ final class Service: BrokerService {
   let engine: QueryEngine
   private let reader: any BufferReader
   private let guards: ReleaseGuards
-  private var subscriptions = Subscriptions()
+  private var subscriptions = Subscriptions() {
+    didSet { subscribed = subscriptions.count }
+  }
+  /// Apart, since it is read at every question: reading them is checked for exclusive access.
+  private var subscribed = 0
   private let quotas: Quotas
   private let clients: ClientProcesses
   private let strangers: Strangers
@@ -74,7 +78,7 @@ final class Service: BrokerService {
     let answer = engine.answerNow(query)
     // Most answers are settled, and nobody waits for a change: no copy of the answer is made then.
     let isOpen = answer?.recheck != 0 || answer?.stale != false
-    guard isOpen || subscriptions.count > 0, let answer else { return answer }
+    guard isOpen || subscribed > 0, let answer else { return answer }
     if answer.isOpen { track() }
     told(caller, query, answer)
     if answer.stale, !engine.isLookedAt(query) { refresh(query, for: caller, hold) }
@@ -294,7 +298,7 @@ final class Service: BrokerService {
     if user == 0 || user == geteuid() {
       return engine.statistics + [
         ("refused-calls", connection?.refusals ?? 0),
-        ("watched-buffers", UInt64(subscriptions.count)),
+        ("watched-buffers", UInt64(subscribed)),
       ]
     }
     let load = quotas.load(of: user)

@@ -39,7 +39,7 @@ func primed_bus_place(
   let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
   return handle(call, connection, error) { asker throws(BusError) in
     let decoded = try call.readPlanes(connection.service.identity(of:)).get()
-    var query = Query(planes: decoded.planes, hints: Hints())
+    var query = Query(planes: decoded.planes)
     if let failure = try call.readHints(into: &query.hints) { throw failure }
     asker.complete(&query.hints)
     if let answer = asker.askNow(query, decoded) {

@@ -78,31 +78,23 @@ extension BusConnection {
     let me = Unmanaged.passUnretained(self).toOpaque()
     try Errno.checkNegative(
       sd_bus_add_object_vtable(bus, nil, Names.path, Names.broker, primed_broker_vtable(), me))
-    // Goes before the vtable.
-    try Errno.checkNegative(sd_bus_add_object(bus, nil, Names.path, answerForUser, me))
     try Errno.checkNegative(
       sd_bus_add_object_vtable(
         bus, nil, Names.logPath, Names.logControl, primed_log_control_vtable(), nil))
   }
-}
 
-/// Comes before the vtables for every call to the object; 0 leaves it to them.
-private func answerForUser(
-  _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
-  _ error: UnsafeMutablePointer<sd_bus_error>?
-) -> Int32 {
-  let call = Message(raw: raw!)
-  guard let interface = sd_bus_message_get_interface(raw),
-    same(interface, Names.Standard.properties), let wanted = try? call.wantsStatistics(),
-    let reply = try? OwnedMessage.reply(to: call)
-  else { return 0 }
-  let connection = BusConnection.from(userdata)
-  let caller = Caller(uniqueName: call.sender)
-  connection.track(caller, call)
-  connection.whenIdentified(caller) { user in
-    reply.complete { m throws(Errno) in try m.append(wanted, of: connection.service, for: user) }
+  /// Whether this call is for properties that sd-bus's getters can't tell, and is answered.
+  func answerForUser(_ call: Message) -> Bool {
+    guard let path = sd_bus_message_get_path(call.raw), strcmp(path, Names.path) == 0,
+      let wanted = try? call.wantsStatistics(), let reply = try? OwnedMessage.reply(to: call)
+    else { return false }
+    let caller = Caller(uniqueName: call.sender)
+    track(caller, call)
+    whenIdentified(caller) { [service] user in
+      reply.complete { m throws(Errno) in try m.append(wanted, of: service, for: user) }
+    }
+    return true
   }
-  return 1
 }
 
 private enum Wanted { case statistics, all }

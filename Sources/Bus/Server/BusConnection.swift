@@ -62,14 +62,8 @@ package final class BusConnection {
     self.service = service
     bus = try openBus(choice)
     try Errno.checkNegative(sd_bus_attach_event(bus, loop.raw, 0))
-    // No sender in the match, for the reason that Tracked.watch gives.
     try Errno.checkNegative(
-      sd_bus_match_signal(
-        bus, nil, nil, Names.Standard.localPath, Names.Standard.local, "Disconnected",
-        { signal, me, _ in
-          if Message(raw: signal!).isFrom(Names.Standard.local) { BusConnection.from(me).onLost?() }
-          return 0
-        }, Unmanaged.passUnretained(self).toOpaque()))
+      sd_bus_add_filter(bus, nil, filter, Unmanaged.passUnretained(self).toOpaque()))
   }
 
   deinit { sd_bus_flush_close_unref(bus) }
@@ -114,6 +108,23 @@ package final class BusConnection {
   }
   static func service(_ userdata: UnsafeMutableRawPointer?) -> any BrokerService {
     from(userdata).service
+  }
+
+  /// Anybody can send such signals, to all or to us alone: only the bus's own count, and sd-bus's.
+  fileprivate func heard(_ signal: Message) {
+    if signal.isFrom(Names.Standard.local) {
+      if sd_bus_message_is_signal(signal.raw, Names.Standard.local, "Disconnected") > 0 {
+        onLost?()
+      }
+      return
+    }
+    guard signal.isFrom(Names.Standard.driver),
+      sd_bus_message_is_signal(signal.raw, Names.Standard.driver, "NameOwnerChanged") > 0,
+      let name = try? signal.readString(), (try? signal.skip("s")) != nil,
+      let owner = try? signal.readString(), owner.pointee == 0,
+      let gone = tracked[Caller(uniqueName: name)], strcmp(name, gone.name) == 0
+    else { return }
+    gone.leave()
   }
 
   // MARK: Objects and signals
@@ -246,4 +257,22 @@ package final class BusConnection {
     for question in questions where question.caller == caller { question.cancel() }
     questions.removeAll { $0.caller == caller }
   }
+}
+
+/// Comes before all else for every message that is no reply; 0 leaves it to the objects. It is on the way of
+/// every question, and in place of sd-bus's matches and of a handler of the object's, which cost more.
+private func filter(
+  _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
+  _ error: UnsafeMutablePointer<sd_bus_error>?
+) -> Int32 {
+  var type: UInt8 = 0
+  sd_bus_message_get_type(raw, &type)
+  if type == UInt8(SD_BUS_MESSAGE_SIGNAL) {
+    BusConnection.from(userdata).heard(Message(raw: raw!))
+  } else if let interface = sd_bus_message_get_interface(raw),
+    same(interface, Names.Standard.properties), type == UInt8(SD_BUS_MESSAGE_METHOD_CALL)
+  {
+    return BusConnection.from(userdata).answerForUser(Message(raw: raw!)) ? 1 : 0
+  }
+  return 0
 }

@@ -3,7 +3,8 @@
 // Both are asked of the bus without waiting for it: a match for the connection's end first, then its user,
 // so that a connection which ends in between is one whose user the bus does not know. sd_bus_track would
 // wait for the bus, trust anybody's word that a connection has ended, and leave the bus where that has no
-// match left for us.
+// match left for us. The match is the bus's alone, and BusConnection's filter sees the signal: with a match
+// of sd-bus's, each message would be compared with that, 500 instructions a question.
 
 internal import CSystemd
 internal import Glibc
@@ -14,6 +15,7 @@ final class Tracked {
   let name: String
   /// Later ones have higher numbers.
   let arrival: UInt64
+  private let bus: OpaquePointer
   private var match: OpaquePointer?
   private var question: OpaquePointer?
   private(set) var uid: uid_t?
@@ -38,17 +40,22 @@ final class Tracked {
     onLeft: @escaping () -> Void
   ) throws(Errno) {
     name = String(cString: sender)
+    self.bus = sd_bus_ref(bus)
     self.arrival = arrival
     self.admit = admit
     self.onLeft = onLeft
-    let me = Unmanaged.passUnretained(self).toOpaque()
-    try watch(bus, me)
-    try askForUser(bus, me)
+    try watch()
+    try askForUser()
   }
 
   deinit {
     sd_bus_slot_unref(question)
     sd_bus_slot_unref(match)
+    if let call = try? call("RemoveMatch", rule) {
+      sd_bus_message_set_expect_reply(call.message.raw, 0)
+      sd_bus_send(bus, call.message.raw, nil)
+    }
+    sd_bus_unref(bus)
   }
 
   private static func from(_ userdata: UnsafeMutableRawPointer?) -> Tracked {
@@ -57,32 +64,18 @@ final class Tracked {
 
   // MARK: Its end
 
-  private func watch(_ bus: OpaquePointer, _ me: UnsafeMutableRawPointer) throws(Errno) {
-    // No sender in the match: sd-bus does not know who owns a well-known name, so every message
-    // passes that part, and the rest of the rule is evaluated for it. `ownerChanged` checks the sender.
-    let rule =
-      "type='signal',path='\(Names.Standard.driverPath)',interface='\(Names.Standard.driver)',"
-      + "member='NameOwnerChanged',arg0='\(name)'"
-    try Errno.checkNegative(
-      sd_bus_add_match_async(
-        bus, &match, rule,
-        { signal, me, _ in Tracked.from(me).ownerChanged(Message(raw: signal!)) },
-        { reply, me, _ in Tracked.from(me).watched(Message(raw: reply!)) }, me))
+  /// What the bus is to tell us of it.
+  private var rule: String {
+    "type='signal',sender='\(Names.Standard.driver)',path='\(Names.Standard.driverPath)',"
+      + "interface='\(Names.Standard.driver)',member='NameOwnerChanged',arg0='\(name)'"
   }
 
-  /// Without a match we would not learn of its end.
-  private func watched(_ reply: Message) -> Int32 {
-    if reply.isError { leave() }
-    return 1
-  }
-
-  /// Anybody can send such a signal, to all or to us alone: only the bus's own counts.
-  private func ownerChanged(_ signal: Message) -> Int32 {
-    guard signal.isFrom(Names.Standard.driver),
-      (try? signal.skip("ss")) != nil, let owner = try? signal.readString(), owner.pointee == 0
-    else { return 0 }
-    leave()
-    return 0
+  private func watch() throws(Errno) {
+    match = try ask("AddMatch", rule) { reply, me, _ in
+      // Without a match we would not learn of its end.
+      if Message(raw: reply!).isError { Tracked.from(me).leave() }
+      return 1
+    }
   }
 
   /// Nothing is kept for it from now on.
@@ -113,18 +106,10 @@ final class Tracked {
     waiting.append(then)
   }
 
-  private func askForUser(_ bus: OpaquePointer, _ me: UnsafeMutableRawPointer) throws(Errno) {
-    var raw: OpaquePointer?
-    try Errno.checkNegative(
-      sd_bus_message_new_method_call(
-        bus, &raw, Names.Standard.driver, Names.Standard.driverPath, Names.Standard.driver,
-        "GetConnectionUnixUser"))
-    let request = OwnedMessage(taking: raw!)
-    try request.message.append(name)
-    try Errno.checkNegative(
-      sd_bus_call_async(
-        bus, &question, raw, { reply, me, _ in Tracked.from(me).answered(Message(raw: reply!)) },
-        me, 0))
+  private func askForUser() throws(Errno) {
+    question = try ask("GetConnectionUnixUser", name) { reply, me, _ in
+      Tracked.from(me).answered(Message(raw: reply!))
+    }
   }
 
   private func answered(_ reply: Message) -> Int32 {
@@ -142,5 +127,29 @@ final class Tracked {
     let those = waiting
     waiting = []
     for one in those { one(user) }
+  }
+
+  // MARK: The bus's own methods
+
+  private func call(_ method: String, _ argument: String) throws(Errno) -> OwnedMessage {
+    var raw: OpaquePointer?
+    let driver = Names.Standard.driver
+    try Errno.checkNegative(
+      sd_bus_message_new_method_call(
+        bus, &raw, driver, Names.Standard.driverPath, driver, method))
+    let call = OwnedMessage(taking: raw!)
+    try call.message.append(argument)
+    return call
+  }
+
+  /// `then` gets the reply, and this object as its userdata, as long as the slot is kept that comes back.
+  private func ask(
+    _ method: String, _ argument: String, _ then: sd_bus_message_handler_t
+  ) throws(Errno) -> OpaquePointer? {
+    var slot: OpaquePointer?
+    let call = try call(method, argument)
+    let me = Unmanaged.passUnretained(self).toOpaque()
+    try Errno.checkNegative(sd_bus_call_async(bus, &slot, call.message.raw, then, me, 0))
+    return slot
   }
 }

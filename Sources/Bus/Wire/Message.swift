@@ -13,82 +13,82 @@ struct Message {
 
   /// false at the end of the surrounding container.
   func enter(_ type: TypeCode, _ contents: StaticString) throws(Errno) -> Bool {
-    try Errno.checkNegative(sd_bus_message_enter_container(raw, type.code, contents.chars)) > 0
+    try checked(sd_bus_message_enter_container(raw, type.code, contents.chars)) > 0
   }
   /// false: the variant that comes next holds another type. Cheaper than asking for its type first.
   func enterVariant(of type: StaticString) throws(Errno) -> Bool {
     let code = sd_bus_message_enter_container(raw, TypeCode("v").code, type.chars)
     if code == -ENXIO { return false }
-    try Errno.checkNegative(code)
+    try checked(code)
     return true
   }
-  func leave() throws(Errno) { try Errno.checkNegative(sd_bus_message_exit_container(raw)) }
+  func leave() throws(Errno) { try checked(sd_bus_message_exit_container(raw)) }
 
   /// nil at the end of the container.
   func readFD() throws(Errno) -> Int32? {
     var fd: Int32 = -1
-    return try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("h").code, &fd)) > 0
+    return try checked(sd_bus_message_read_basic(raw, TypeCode("h").code, &fd)) > 0
       ? fd : nil
   }
   /// Borrowed from the message; nil at the end of the container.
   func readString() throws(Errno) -> UnsafePointer<CChar>? {
     var text: UnsafePointer<CChar>?
-    return try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("s").code, &text)) > 0
+    return try checked(sd_bus_message_read_basic(raw, TypeCode("s").code, &text)) > 0
       ? text : nil
   }
   func readUInt32() throws(Errno) -> UInt32 {
     var value: UInt32 = 0
-    try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("u").code, &value))
+    try checked(sd_bus_message_read_basic(raw, TypeCode("u").code, &value))
     return value
   }
   func readUInt64() throws(Errno) -> UInt64 {
     var value: UInt64 = 0
-    try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("t").code, &value))
+    try checked(sd_bus_message_read_basic(raw, TypeCode("t").code, &value))
     return value
   }
   func readBool() throws(Errno) -> Bool {
     var value: Int32 = 0
-    try Errno.checkNegative(sd_bus_message_read_basic(raw, TypeCode("b").code, &value))
+    try checked(sd_bus_message_read_basic(raw, TypeCode("b").code, &value))
     return value != 0
   }
   /// What the variant that comes next holds; nil if none comes.
   func variantContents() throws(Errno) -> UnsafePointer<CChar>? {
     var type: CChar = 0
     var contents: UnsafePointer<CChar>?
-    try Errno.checkNegative(sd_bus_message_peek_type(raw, &type, &contents))
+    try checked(sd_bus_message_peek_type(raw, &type, &contents))
     return type == TypeCode("v").code ? contents : nil
   }
   func skip(_ types: StaticString) throws(Errno) {
-    try Errno.checkNegative(sd_bus_message_skip(raw, types.chars))
+    try checked(sd_bus_message_skip(raw, types.chars))
   }
 
   // Writing. Errors here are ENOMEM and our own mistakes: the reply is then not sent.
 
   func open(_ type: TypeCode, _ contents: StaticString) throws(Errno) {
-    try Errno.checkNegative(sd_bus_message_open_container(raw, type.code, contents.chars))
+    try checked(sd_bus_message_open_container(raw, type.code, contents.chars))
   }
-  func close() throws(Errno) { try Errno.checkNegative(sd_bus_message_close_container(raw)) }
+  func close() throws(Errno) { try checked(sd_bus_message_close_container(raw)) }
   func append(_ value: UInt32) throws(Errno) {
     var value = value
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("u").code, &value))
+    try checked(sd_bus_message_append_basic(raw, TypeCode("u").code, &value))
   }
   func append(_ value: UInt64) throws(Errno) {
     var value = value
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("t").code, &value))
+    try checked(sd_bus_message_append_basic(raw, TypeCode("t").code, &value))
   }
   func append(_ value: DeviceNumber) throws(Errno) { try append(value.rawValue) }
   func append(_ value: Bool) throws(Errno) {
     var value: Int32 = value ? 1 : 0
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("b").code, &value))
+    try checked(sd_bus_message_append_basic(raw, TypeCode("b").code, &value))
   }
   func append(_ value: String) throws(Errno) {
     // As an argument a String would be copied to the heap.
     let code = value.withCString { sd_bus_message_append_basic(raw, TypeCode("s").code, $0) }
-    try Errno.checkNegative(code)
+    try checked(code)
   }
   func append(fd: Int32) throws(Errno) {
     var fd = fd
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("h").code, &fd))
+    try checked(sd_bus_message_append_basic(raw, TypeCode("h").code, &fd))
   }
   func append(_ list: [String]) throws(Errno) {
     try open("a", "s")
@@ -106,7 +106,7 @@ struct Message {
     _ key: UnsafePointer<CChar>, _ type: StaticString, _ body: () throws(Errno) -> Void
   ) throws(Errno) {
     try open("e", "sv")
-    try Errno.checkNegative(sd_bus_message_append_basic(raw, TypeCode("s").code, key))
+    try checked(sd_bus_message_append_basic(raw, TypeCode("s").code, key))
     try open("v", type)
     try body()
     try close()
@@ -134,10 +134,10 @@ struct Message {
   /// A new method call on this message's bus, as if it came from `sender`.
   fileprivate func newCall(from sender: UnsafePointer<CChar>?) throws(Errno) -> OwnedMessage {
     var new: OpaquePointer?
-    try Errno.checkNegative(
+    try checked(
       sd_bus_message_new(sd_bus_message_get_bus(raw), &new, UInt8(SD_BUS_MESSAGE_METHOD_CALL)))
     let call = OwnedMessage(taking: new!)
-    try Errno.checkNegative(sd_bus_message_set_sender(new, sender))
+    try checked(sd_bus_message_set_sender(new, sender))
     return call
   }
 
@@ -146,7 +146,7 @@ struct Message {
     var queued: UInt64 = 0
     sd_bus_get_n_queued_write(bus, &queued)
     guard queued < Limits.unsentMessages else { throw Errno(ENOBUFS) }
-    try Errno.checkNegative(sd_bus_send(bus, raw, nil))
+    try checked(sd_bus_send(bus, raw, nil))
   }
 }
 
@@ -167,24 +167,24 @@ final class OwnedMessage {
   /// words that came with it for as long.
   static func stub(of call: Message) throws(Errno) -> OwnedMessage {
     var cookie: UInt64 = 0
-    try Errno.checkNegative(sd_bus_message_get_cookie(call.raw, &cookie))
+    try checked(sd_bus_message_get_cookie(call.raw, &cookie))
     let stub = try call.newCall(from: call.sender)
     let raw = stub.message.raw
-    try Errno.checkNegative(
+    try checked(
       sd_bus_message_set_expect_reply(raw, sd_bus_message_get_expect_reply(call.raw)))
-    try Errno.checkNegative(
+    try checked(
       sd_bus_message_set_allow_interactive_authorization(
         raw, sd_bus_message_get_allow_interactive_authorization(call.raw)))
-    try Errno.checkNegative(sd_bus_message_seal(raw, cookie, 0))
+    try checked(sd_bus_message_seal(raw, cookie, 0))
     return stub
   }
 
   /// The same for the call that this unsent reply answers, to send an error instead.
   static func stub(ofCallBehind reply: Message) throws(Errno) -> OwnedMessage {
     var cookie: UInt64 = 0
-    try Errno.checkNegative(sd_bus_message_get_reply_cookie(reply.raw, &cookie))
+    try checked(sd_bus_message_get_reply_cookie(reply.raw, &cookie))
     let stub = try reply.newCall(from: sd_bus_message_get_destination(reply.raw))
-    try Errno.checkNegative(sd_bus_message_seal(stub.message.raw, cookie, 0))
+    try checked(sd_bus_message_seal(stub.message.raw, cookie, 0))
     return stub
   }
 
@@ -210,4 +210,10 @@ extension StaticString {
 /// Whether two C strings are the same, without a Swift String.
 func same(_ text: UnsafePointer<CChar>, _ word: StaticString) -> Bool {
   strcmp(text, word.chars) == 0
+}
+
+/// `Errno.checkNegative`, without a call into another room where all is well: thirty a question.
+@discardableResult
+func checked(_ result: Int32) throws(Errno) -> Int32 {
+  result < 0 ? try Errno.checkNegative(result) : result
 }

@@ -93,7 +93,6 @@ package enum Names {
     static let driverPath = "/org/freedesktop/DBus"
     /// sd-bus's own, of this connection's end.
     static let local = "org.freedesktop.DBus.Local"
-    static let localPath = "/org/freedesktop/DBus/Local"
     static let properties: StaticString = "org.freedesktop.DBus.Properties"
     static let peer = "org.freedesktop.DBus.Peer"
     static let objectManager = "org.freedesktop.DBus.ObjectManager"

@@ -111,17 +111,17 @@ extension Message {
     var contents: UnsafePointer<CChar>?
     elements += 1
     guard elements <= Limits.valueElements else { throw Errno(E2BIG) }
-    try Errno.checkNegative(sd_bus_message_peek_type(raw, &type, &contents))
+    try checked(sd_bus_message_peek_type(raw, &type, &contents))
     guard let contents else {
       var basic = (type, CChar(0))
-      try Errno.checkNegative(
+      try checked(
         withUnsafePointer(to: &basic) {
           $0.withMemoryRebound(to: CChar.self, capacity: 2) { sd_bus_message_skip(raw, $0) }
         })
       return
     }
-    try Errno.checkNegative(sd_bus_message_enter_container(raw, type, contents))
-    while try Errno.checkNegative(sd_bus_message_at_end(raw, 0)) == 0 { try skipValue(&elements) }
+    try checked(sd_bus_message_enter_container(raw, type, contents))
+    while try checked(sd_bus_message_at_end(raw, 0)) == 0 { try skipValue(&elements) }
     try leave()
   }
 
@@ -191,7 +191,7 @@ extension Message {
   /// nil: more than a list may have.
   private func readDevices() throws(Errno) -> DeviceList? {
     var (values, size) = (UnsafeRawPointer?.none, 0)
-    try Errno.checkNegative(sd_bus_message_read_array(raw, TypeCode("t").code, &values, &size))
+    try checked(sd_bus_message_read_array(raw, TypeCode("t").code, &values, &size))
     let count = size / MemoryLayout<UInt64>.size
     guard count <= DeviceList.limit else { return nil }
     var list = DeviceList()

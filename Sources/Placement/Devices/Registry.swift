@@ -73,7 +73,11 @@ package struct Registry: Sendable {
   // MARK: What is found out
 
   package mutating func set(_ power: Power, of slot: DeviceSlot) -> RegistryChange? {
-    change(slot, matters: power != self[slot]?.description.power) {
+    // It is read often and changes seldom: no copy of the entry is made then.
+    if has(power, slot) && (power == .suspended || entries[Int(slot.index)]?.asleepSince == nil) {
+      return nil
+    }
+    return change(slot, matters: power != self[slot]?.description.power) {
       $0.description.power = power
       if power != .suspended { $0.asleepSince = nil }
     }
@@ -85,6 +89,11 @@ package struct Registry: Sendable {
     _ power: Power, activeTime: Milliseconds?, counter: () -> UInt64?, of slot: DeviceSlot
   ) -> RegistryChange? {
     guard power == .suspended, let activeTime else { return set(power, of: slot) }
+    if has(power, slot) && entries[Int(slot.index)]?.asleepSince != nil
+      && entries[Int(slot.index)]?.activeTime == activeTime
+    {
+      return nil
+    }
     return change(slot, matters: power != self[slot]?.description.power) {
       $0.description.power = power
       // It was awake in between, so buffers that it allocated then may be as new as the counter is
@@ -92,6 +101,10 @@ package struct Registry: Sendable {
       guard $0.asleepSince == nil || $0.activeTime != activeTime else { return }
       ($0.asleepSince, $0.activeTime) = (counter() ?? .max, activeTime)
     }
+  }
+
+  private func has(_ power: Power, _ slot: DeviceSlot) -> Bool {
+    Int(slot.index) < entries.count && entries[Int(slot.index)]?.description.power == power
   }
 
   /// A device has gone, and the inode counter is `counter`.

@@ -33,7 +33,7 @@ struct PlaneReach {
   /// Devices that can't be chosen, since an import there can't succeed or must not be tried.
   private(set) var unfit: DeviceSet
 
-  init(_ facts: BufferFacts, _ asker: QueryContext, among devices: DeviceTable) {
+  init(_ facts: BufferFacts, _ asker: QueryContext, among devices: borrowing DeviceTable) {
     confidence = facts.confidence
     home = facts.home
     exporters = Self.exporters(facts, asker.modifier, &confidence, devices)

@@ -35,7 +35,9 @@ package struct PolicyInput: Sendable {
   /// Devices on which use of some plane hangs or may hang.
   package private(set) var hanging: DeviceSet
 
-  package init(_ first: BufferFacts, _ context: QueryContext, among devices: DeviceTable) {
+  package init(
+    _ first: BufferFacts, _ context: QueryContext, among devices: borrowing DeviceTable
+  ) {
     self.context = context
     primary = context.primary ?? devices.primary
     let plane = PlaneReach(first, context, among: devices)

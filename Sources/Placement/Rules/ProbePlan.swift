@@ -20,7 +20,7 @@ package struct ProbeScope: Sendable, Equatable {
   }
 
   /// The devices that the asker names, and the primary device.
-  package init(_ asker: QueryContext, among devices: DeviceTable) {
+  package init(_ asker: QueryContext, among devices: borrowing DeviceTable) {
     wake = asker.wake
     cards = asker.named
     if asker.primary == nil, let primary = devices.primary { cards.insert(primary) }

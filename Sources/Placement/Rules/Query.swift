@@ -179,6 +179,12 @@ package struct Query: Sendable {
     self.hints = hints
   }
 
+  /// Without hints, to be filled in place.
+  package init(planes: Planes) {
+    self.planes = planes
+    hints = Hints()
+  }
+
   /// The same without the hint `fresh`.
   package var asIfNotFresh: Query {
     var query = self

@@ -12,8 +12,11 @@ package struct QueryContext: Sendable {
   let layoutChecked: Bool
   let wake: Bool
   let mayOpenCards: Bool
+  /// A hint that takes one device names none that is known.
+  package let namesUnknown: Bool
 
-  package init(_ hints: Hints, among devices: DeviceTable) {
+  /// Borrows, as the other steps of an answer do: what an initializer takes over is copied first.
+  package init(_ hints: borrowing Hints, among devices: borrowing DeviceTable) {
     declared = devices.slot(of: hints.samplingDevice)
     target = devices.slot(of: hints.targetDevice)
     primary = devices.slot(of: hints.primaryDevice)
@@ -29,6 +32,10 @@ package struct QueryContext: Sendable {
     layoutChecked = hints.layoutChecked
     wake = hints.wake
     mayOpenCards = hints.mayOpenCards
+    namesUnknown =
+      declared == nil && hints.samplingDevice != .none
+      || target == nil && hints.targetDevice != .none
+      || primary == nil && hints.primaryDevice != .none
   }
 
   /// All devices that the hints name.
