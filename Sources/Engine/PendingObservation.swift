@@ -17,7 +17,7 @@ final class PendingObservation {
   private(set) var look = Observation()
   let siblings: SiblingKey?
   private var buffer: HeldBuffer?
-  private let identity: BufferIdentity
+  let identity: BufferIdentity
   private let size: UInt64
   private let largestImport: UInt64
   private let keeper: DeviceKeeper
@@ -87,6 +87,11 @@ final class PendingObservation {
 
   private func ask() {
     let devices = keeper.table
+    if rounds < Self.roundLimit, !devices.toAssess(scope).isEmpty {
+      // Who joined meanwhile named a device that was not assessed.
+      rounds += 1
+      return nextRound()
+    }
     var exporters = evidence
     look.narrow(
       &exporters, any: devices.possibleExporters(of: identity), among: devices)
