@@ -125,8 +125,9 @@ private struct Choice {
     return nil
   }
 
+  /// Where use may hang, `unknown` says nothing of moves.
   private func isUnmoved(by slot: DeviceSlot) -> Bool {
-    input.access(of: slot).weakness <= Access.unknown.weakness
+    !input.hanging.contains(slot) && input.access(of: slot).weakness <= Access.unknown.weakness
   }
 
   /// Rule 8: the asker named candidates, and none of them is fit.
