@@ -17,7 +17,7 @@ final class PendingObservation {
   private(set) var look = Observation()
   let siblings: SiblingKey?
   private var buffer: HeldBuffer?
-  private let identity: BufferIdentity
+  let identity: BufferIdentity
   private let size: UInt64
   private let largestImport: UInt64
   private let keeper: DeviceKeeper
@@ -86,6 +86,11 @@ final class PendingObservation {
   private func nextRound() { keeper.assess(scope) { self.ask() } }
 
   private func ask() {
+    if rounds < Self.roundLimit, !keeper.table.toAssess(scope).isEmpty {
+      // Who joined meanwhile named a device that was not assessed.
+      rounds += 1
+      return nextRound()
+    }
     var (plan, possible) = self.plan()
     if !plan.isEmpty {
       // Who was awake when it was last read may sleep by now, and be woken by what is planned.

@@ -74,6 +74,8 @@ package final class QueryEngine {
   }
   /// Apart, since it is read at every question: reading the dictionary is checked for exclusive access.
   private var looksUnderWay = 0
+  /// The latest of `looks` for each group of siblings.
+  private var lookedAt: [SiblingKey: PendingObservation] = [:]
   private var askers = 0
   /// Numbers in hints that name no device, so as not to search for them at every query.
   private var unknownNumbers: [DeviceNumber] = []
@@ -211,7 +213,7 @@ package final class QueryEngine {
       then(.success(answer))
     }
     for buffer in buffers {
-      looked = look(at: buffer, query.hints, then: pending.step) || looked
+      looked = look(at: buffer, query, then: pending.step) || looked
     }
     pending.step()
   }
@@ -318,8 +320,9 @@ package final class QueryEngine {
   /// Joins the look at this buffer or starts one, if one is needed; calls `then` once it is over.
   /// Returns whether the buffer is looked at.
   private func look(
-    at buffer: HeldBuffer, _ hints: Hints, then: @escaping () -> Void
+    at buffer: HeldBuffer, _ query: Query, then: @escaping () -> Void
   ) -> Bool {
+    let hints = query.hints
     let scope = ProbeScope(QueryContext(hints, among: table), among: table)
     if let look = looks[buffer.identity], look.scope.wake || !hints.wake {
       look.join(scope, fresh: hints.fresh)
@@ -328,7 +331,7 @@ package final class QueryEngine {
     }
     if let look = looks[buffer.identity] {
       // It asks no sleeping device, which this asker allows: one more after it.
-      look.wait { [unowned self] in _ = self.look(at: buffer, hints, then: then) }
+      look.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
       return true
     }
     let known = cache.find(buffer.identity).map { cache[$0] }
@@ -341,18 +344,34 @@ package final class QueryEngine {
     let label = reader.label(of: buffer.fd.rawValue)
     let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
     let introspection = reader.introspect(buffer)
-    if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key,
-      var seed = siblings.seed(
-        for: key, mayBeOf: table.exporters(of: buffer.identity, named: label.exporter),
-        among: table, at: time.now)
-    {
-      counters.seeded += 1
-      seed.epoch = epoch
-      cache.store(seed, of: buffer.identity, for: hints.user)
-      then()
-      return false
+    if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key {
+      let exporters = table.exporters(of: buffer.identity, named: label.exporter)
+      // What a sibling's look is about to teach is waited for: asked together, they are answered
+      // as one after the other. The planes of one buffer are asked about at once.
+      if let sibling = lookedAt[key], !query.planes.contains(sibling.identity),
+        siblings.mayTeach(exporters, among: table)
+      {
+        sibling.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
+        return true
+      }
+      if seed(buffer, key, exporters, hints) {
+        then()
+        return false
+      }
     }
     start(at: buffer, label, introspection, key, scope, hints, then)
+    return true
+  }
+
+  private func seed(
+    _ buffer: HeldBuffer, _ key: SiblingKey, _ exporters: ExporterSet, _ hints: Hints
+  ) -> Bool {
+    guard var seed = siblings.seed(for: key, mayBeOf: exporters, among: table, at: time.now) else {
+      return false
+    }
+    counters.seeded += 1
+    seed.epoch = epoch
+    cache.store(seed, of: buffer.identity, for: hints.user)
     return true
   }
 
@@ -371,6 +390,7 @@ package final class QueryEngine {
       conclude: { [unowned self] look in self.conclude(look, of: identity) })
     look.wait(then)
     looks[identity] = look
+    if let key { lookedAt[key] = look }
     look.start()
   }
 
@@ -381,7 +401,10 @@ package final class QueryEngine {
     facts.merge(look.look, of: buffer, among: table, at: time.now, fresh: look.fresh)
     facts.epoch = epoch
     cache.store(facts, of: buffer, for: look.user)
-    if let key = look.siblings { siblings.learn(facts, from: key) }
+    if let key = look.siblings {
+      siblings.learn(facts, from: key)
+      if lookedAt[key] === look { lookedAt[key] = nil }
+    }
     // After the replies to those who asked for this very look.
     look.wait { [unowned self] in self.onLooked?(buffer) }
   }

@@ -26,6 +26,8 @@ extension ScenarioCommand {
     var count = 1000
     @Option(help: "One kind of kernel alone: plain, introspection or flag.")
     var kernel: RandomKernel?
+    @Flag(help: "Also work out what a chooser with the same evidence can reach at best.")
+    var least = false
     @Option(help: "How many causes to list.")
     var causes = 12
     @Option(help: "Only offences whose kind or cause contains this.")
@@ -39,7 +41,9 @@ extension ScenarioCommand {
       let kernels = kernel.map { [$0] } ?? RandomKernel.allCases
       let sums = kernels.map { kernel in
         var sum = Measured()
-        for day in 0..<UInt64(count) { Measure.day(seed &* 1_000_003 &+ day, kernel, into: &sum) }
+        for day in 0..<UInt64(count) {
+          Measure.day(seed &* 1_000_003 &+ day, kernel, least: least, into: &sum)
+        }
         return (kernel, sum)
       }
       let offences = sums.flatMap(\.1.offences)
@@ -58,22 +62,24 @@ extension ScenarioCommand {
 
     // MARK: the table
 
-    private static let columns = [
-      "kernel", "days", "buffers", "naive moves", "primed moves", "ratio", "naive kept",
-      "primed kept", "hangs", "regret %",
-    ]
+    private var columns: [String] {
+      [
+        "kernel", "days", "buffers", "naive moves", "primed moves", "ratio", "naive kept",
+        "primed kept", "hangs", "regret %",
+      ] + (least ? ["least ratio", "least regret %"] : [])
+    }
 
     private func row(_ kernel: RandomKernel, _ sum: Measured) -> [String] {
       [
         kernel.rawValue, "\(sum.days)", "\(sum.buffers)", "\(sum.naiveMoves)", "\(sum.moves)",
         decimals(sum.ratio, 4), "\(sum.naiveKept)", "\(sum.kept)", "\(sum.count(.hang))",
         decimals(sum.regret, 2),
-      ]
+      ] + (least ? [decimals(sum.leastRatio, 4), decimals(sum.leastRegret, 2)] : [])
     }
 
     private func printTable(_ sums: [(RandomKernel, Measured)], _ offences: [Offence]) {
-      let rows = [Self.columns] + sums.map(row)
-      let widths = Self.columns.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+      let rows = [columns] + sums.map(row)
+      let widths = columns.indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
       for row in rows {
         let cells = zip(row, widths).map { $0 + String(repeating: " ", count: $1 - $0.count) }
         Swift.print(cells.joined(separator: "  "))
@@ -106,7 +112,7 @@ extension ScenarioCommand {
     private func printJSON(_ sums: [(RandomKernel, Measured)], _ offences: [Offence]) {
       let table = sums.map { kernel, sum in
         JSON.object(
-          zip(Self.columns, row(kernel, sum)).enumerated().map { column, cell in
+          zip(columns, row(kernel, sum)).enumerated().map { column, cell in
             (
               cell.0.replacing(" %", with: "").replacing(" ", with: "-"),
               column == 0 ? .string(cell.1) : .number(cell.1)

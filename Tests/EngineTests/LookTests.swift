@@ -45,6 +45,24 @@ import Testing
     #expect(laptop.machine.imports == 2)
   }
 
+  /// Asked together, the buffers of one swapchain are answered as one after the other.
+  @Test func aSiblingsLookIsWaitedFor() throws {
+    let laptop = try Laptop()
+    var answers: [Answer] = []
+    for inode in 1...4 as ClosedRange<UInt64> {
+      laptop.machine.allocate(inode, on: "dgpu", home: .dedicated)
+      let query = laptop.machine.query([inode]) {
+        $0.clientPID = 42
+        $0.format = 1
+      }
+      laptop.machine.ask(laptop.engine, query) { answers.append($0) }
+    }
+    laptop.machine.run()
+    #expect(answers.count == 4 && Set(answers.map(\.device)) == [laptop.dgpu])
+    let seeded = laptop.engine.statistics.first { $0.name.description == "seeded" }?.value
+    #expect(seeded == 3)
+  }
+
   @Test func devicesAreAssessedOnceForAll() throws {
     let laptop = try Laptop()
     for inode in 1...5 as ClosedRange<UInt64> {

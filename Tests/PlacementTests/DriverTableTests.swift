@@ -84,9 +84,12 @@ import Testing
   @Test func aNameThatNobodyKnowsMayBeOfADriverThatNobodyKnows() {
     var machine = Machine()
     machine.add("known", "amdgpu")
-    let unknown = ExporterSet(DeviceSet(), beyond: .anything)
+    let unknown = ExporterSet(DeviceSet(), beyond: .stranger)
     #expect(
       machine.table.exporters(named: .named("mydrm")) == unknown, "perhaps of no system memory")
+    let same = ExporterSet(DeviceSet(), beyond: .anything)
+    #expect(
+      machine.table.exporters(named: .named("nvidia")) == same, "perhaps nvidia-drm's device")
     machine.add("unknown", "mydrm")
     #expect(machine.table.exporters(named: .named("mydrm"))?.devices == machine.set(["unknown"]))
   }

@@ -294,9 +294,13 @@ import Testing
 
   @Test func mainlineAsksEveryoneAboutBuffersThatCanOnlyBeInSystemMemory() {
     var machine = Machine.laptop(noMove: .ignored)
-    machine.add("virtio", "virtio_gpu", noMove: .ignored)
+    machine.add("virtio", "virtio_gpu", noMove: .ignored) { $0.importsSeen = nil }
     #expect(
       plan(machine, name: .named("udmabuf")) == ([], ["dgpu", "igpu"]), "6.12: its own alone")
+    machine.change("virtio") { $0.importsSeen = true }
+    #expect(
+      plan(machine, name: .named("udmabuf")) == ([], ["dgpu", "igpu", "virtio"]),
+      "as it was seen to, with blobs and without virgl")
     machine.kernel = KernelVersion(7, 3)
     #expect(plan(machine, name: .named("udmabuf")) == ([], ["dgpu", "igpu", "virtio"]))
     #expect(plan(machine, name: .named("virtio_gpu")) == ([], ["dgpu", "igpu"]))

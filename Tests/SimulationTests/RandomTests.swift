@@ -46,6 +46,18 @@ import Testing
     #expect(sum.naiveMoves > 10 && sum.moves < sum.naiveMoves)
   }
 
+  /// The chooser's least is no more than what primed's answers must expect, and 0 where the kernel
+  /// tells all of a buffer.
+  @Test(arguments: RandomKernel.allCases)
+  func nobodyDoesBetterByTheSameEvidence(_ kernel: RandomKernel) {
+    var sum = Measured()
+    for seed in 0..<UInt64(12) { Measure.day(seed, kernel, least: true, into: &sum) }
+    #expect(sum.leastMoves <= sum.expectedMoves + 1e-9)
+    #expect(sum.leastRegrets <= sum.expectedRegrets + 1e-9)
+    if kernel == .introspection { #expect(sum.leastMoves < 1e-9) }
+    if kernel == .plain { #expect(sum.leastRegrets > 0.1) }
+  }
+
   /// An offence printed as a scenario fails at the offence's step.
   @Test func anOffenceIsAFileThatFails() throws {
     var sum = Measured()

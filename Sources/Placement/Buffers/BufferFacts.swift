@@ -45,6 +45,7 @@ package struct BufferFacts: Sendable, Equatable {
     static let homeIsCertain = Marks(rawValue: 4)
     static let seeded = Marks(rawValue: 8)
     static let hasPeer = Marks(rawValue: 16)
+    static let recordsSaySystem = Marks(rawValue: 32)
   }
 
   /// Nothing is known of this buffer yet, but how old it is.
@@ -85,6 +86,14 @@ package struct BufferFacts: Sendable, Equatable {
     get { marks.contains(.hasPeer) }
     set { if newValue { marks.insert(.hasPeer) } else { marks.remove(.hasPeer) } }
   }
+  /// Of those that may have exported it, whose it would be in system memory by their own records: what
+  /// a device imports, and what it exported from there, it records alike.
+  package func recordedSystem(among devices: DeviceTable) -> DeviceSet {
+    marks.contains(.recordsSaySystem) ? recording(among: devices) : DeviceSet()
+  }
+  private func recording(among devices: DeviceTable) -> DeviceSet {
+    exporters.candidates.devices.intersection(devices.keepsRecord).intersection(devices.awake)
+  }
   private var seen: Marks { marks.intersection([.dedicated, .system]) }
 
   private var reached: DeviceSet { reachedDedicated.union(reachedElsewhere) }
@@ -117,6 +126,7 @@ package struct BufferFacts: Sendable, Equatable {
     exporters.candidates == other.exporters.candidates && reachedAtHome == other.reachedAtHome
       && refused == other.refused && failing == other.failing && home == other.home
       && confidence == other.confidence
+      && marks.contains(.recordsSaySystem) == other.marks.contains(.recordsSaySystem)
   }
 
   /// The device in this slot has gone.
@@ -170,6 +180,10 @@ extension BufferFacts {
       home = .dedicated
     }
     if residency == .system { marks.insert(.system) }
+    if !look.recordedSystem.isEmpty {
+      let isOfAll = recording(among: devices).subtracting(look.recordedSystem).isEmpty
+      if isOfAll { marks.insert(.recordsSaySystem) } else { marks.remove(.recordsSaySystem) }
+    }
     seeded = false
   }
 

@@ -18,6 +18,9 @@ package struct ExporterSet: Sendable, Equatable {
     package static let gone = Beyond(rawValue: 2)
     /// Of anything: what is said of it can't all be true.
     package static let anything = Beyond(rawValue: 4)
+    /// Of a module that is no DRM driver's (vfio-pci, a camera's), in a memory that nothing is
+    /// known of.
+    package static let stranger = Beyond(rawValue: 8)
   }
 
   package var devices: DeviceSet
@@ -30,6 +33,10 @@ package struct ExporterSet: Sendable, Equatable {
   package var isEmpty: Bool { devices.isEmpty && beyond.isEmpty }
   /// Every device that is there, or none of them, may have exported it.
   package var isAnyones: Bool { beyond.contains(.anything) }
+  /// It may lie in a memory that nothing is known of.
+  package var isInUnknownMemory: Bool {
+    beyond.contains(.anything) || beyond.contains(.stranger)
+  }
   /// The device that exported it, where nothing else can have.
   package var certain: DeviceSlot? { beyond.isEmpty ? devices.only : nil }
   /// The one device left, though the buffer may be of none or of one that has gone.
@@ -128,6 +135,14 @@ extension DeviceTable {
 }
 
 extension ExporterName {
+  /// Who exported it, if it is neither a DRM driver's name nor known to be of system memory. A
+  /// module shows its own name, so no driver of another name can have exported it. nvidia.ko's
+  /// buffers lie in the memory of the same GPU as nvidia-drm's.
+  var unknownModule: ExporterSet.Beyond {
+    guard case .named(let name) = self, Driver(name: name) == .other else { return .anything }
+    return .stranger
+  }
+
   /// Exporters that hand out pages of system memory and are no device's: udmabuf, the heaps of
   /// drivers/dma-buf/heaps (system_heap.c, cma_heap.c; a CMA heap has its area's name), and V4L2's
   /// (videobuf2-dma-contig.c, -dma-sg.c, -vmalloc.c, which use KBUILD_MODNAME).

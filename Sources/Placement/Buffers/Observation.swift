@@ -68,7 +68,8 @@ package struct Observation: Sendable {
     }
     if !wouldMove.isEmpty {
       // It lies in dedicated memory: its exporter has some.
-      var rest = any.intersection(ExporterSet(devices.exporting, beyond: [.gone, .anything]))
+      var rest = any.intersection(
+        ExporterSet(devices.exporting, beyond: [.gone, .anything, .stranger]))
       rest.devices = rest.devices.subtracting(devices.systemOnly).subtracting(wouldMove)
       evidence.narrow(to: rest, by: .refusals)
     }
@@ -102,7 +103,7 @@ package struct Observation: Sendable {
     if let introspection, introspection.residency != .unknown { return introspection.residency }
     if devices.onlySystem(exporters) { return .system }
     if !wouldMove.isEmpty { return .dedicated }
-    if exporters.isAnyones { return .unknown }
+    if exporters.isInUnknownMemory { return .unknown }
     for slot in exporters.devices where reached.subtracting(devices.kin(of: slot)).isEmpty {
       return .unknown
     }
@@ -151,7 +152,7 @@ extension DeviceTable {
   func exporter(_ seen: Introspection, named name: ExporterName) -> ExporterSet {
     if seen.card == .none && seen.render == .none {
       // Not every exporter that is no DRM device hands out system memory (vfio-pci, nvidia.ko).
-      return ExporterSet(DeviceSet(), beyond: name.isSystemMemory ? .noDevice : .anything)
+      return ExporterSet(DeviceSet(), beyond: name.isSystemMemory ? .noDevice : name.unknownModule)
     }
     guard seen.registered, let slot = slot(of: seen.render) ?? slot(of: seen.card) else {
       return ExporterSet(DeviceSet(), beyond: .gone)
@@ -168,6 +169,6 @@ extension DeviceTable {
   func staysPut(_ exporters: ExporterSet, where staying: DeviceSet) -> Bool {
     exporters.devices.subtracting(staying).isEmpty
       && (!exporters.beyond.contains(.gone) || goneSystemOnly && goneDrivers != DriverSet())
-      && !exporters.beyond.contains(.anything) && !exporters.isEmpty
+      && !exporters.isInUnknownMemory && !exporters.isEmpty
   }
 }

@@ -41,10 +41,19 @@ package struct Siblings {
     for key: SiblingKey, mayBeOf exporters: ExporterSet, among devices: DeviceTable,
     at now: Milliseconds
   ) -> BufferFacts? {
-    // Then a look costs nothing and tells the truth.
-    if devices.onlySystem(exporters) { return nil }
-    let safe = devices.ready.filter { devices.leavesAlone(exporters, $0) }
-    return taught[key]?.seed(safeOn: safe, at: now)
+    guard let facts = taught[key], mayTeach(exporters, among: devices) else { return nil }
+    return facts.seed(safeOn: safe(exporters, devices), at: now)
+  }
+
+  /// Whether a sibling could seed a buffer that one of these exported.
+  package func mayTeach(_ exporters: ExporterSet, among devices: DeviceTable) -> Bool {
+    // If all are of system memory, a look costs nothing and tells the truth.
+    !devices.onlySystem(exporters)
+      && !safe(exporters, devices).intersection(exporters.devices).isEmpty
+  }
+
+  private func safe(_ exporters: ExporterSet, _ devices: DeviceTable) -> DeviceSet {
+    devices.ready.filter { devices.leavesAlone(exporters, $0) }
   }
 
   package mutating func learn(_ facts: BufferFacts, from key: SiblingKey) {

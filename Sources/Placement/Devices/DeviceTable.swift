@@ -124,13 +124,15 @@ package final class DeviceTable: Sendable {
     awake = those { entry, _ in entry.description.power != .suspended }
     undisturbed = those { _, info in !info.wakesWhenAsked }
     cardOnly = those { entry, _ in entry.description.render == nil }
-    importing = those { entry, info in
-      entry.imports && info.refusesImports?.contains(kernel) != true
+    // What was seen of a device outdoes what its row says: virtio_gpu imports where it has blobs and
+    // no virgl.
+    func refusesByRow(_ entry: DeviceEntry, _ info: DriverInfo) -> Bool {
+      entry.importsSeen != true && info.refusesImports?.contains(kernel) == true
     }
+    importing = those { entry, info in entry.imports && !refusesByRow(entry, info) }
     importingOwnOnly = those { entry, info in
       entry.importsOwnOnly
-        || entry.imports && entry.description.exports
-          && info.refusesImports?.contains(kernel) == true
+        || entry.imports && entry.description.exports && refusesByRow(entry, info)
     }
     software = those { entry, _ in entry.description.role == .software }
     rendering = those { entry, _ in entry.description.renders }
@@ -140,9 +142,7 @@ package final class DeviceTable: Sendable {
     readingSystemMemory = those { _, info in info.readsSystemMemory }
     dedicated = those { entry, _ in entry.description.dedicatedMemory > 0 }
     honoured = those { entry, _ in entry.noMove == .honoured }
-    unassessed = those { entry, info in
-      !entry.assessed && info.refusesImports?.contains(kernel) != true
-    }
+    unassessed = those { entry, _ in !entry.assessed && entry.imports }
     exporting = those { entry, _ in entry.description.exports }
     exporterNames = ExporterNames(ids, exporting, gone: goneDrivers, kernel)
     let systemOnly = those { entry, _ in
@@ -213,6 +213,8 @@ package final class DeviceTable: Sendable {
   package var hangingOnGone: DeviceSet { effects.hangingOnGone }
   /// Exporters whose buffers are moved neither by an import into `importer` nor by their use there.
   package func unmoved(by importer: DeviceSlot) -> DeviceSet { effects.unmoved(by: importer) }
+  /// Importers that don't move this one's buffers, neither by the import nor by their use.
+  package func unmoving(of exporter: DeviceSlot) -> DeviceSet { effects.unmoving(of: exporter) }
   /// Exporters whose buffers an import into `importer` does not move; their use may move them.
   package func staying(in importer: DeviceSlot) -> DeviceSet { effects.staying(in: importer) }
   /// Devices that may reach this one's dedicated memory: itself, its other half, its peers, and

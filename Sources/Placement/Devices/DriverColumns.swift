@@ -26,7 +26,7 @@ struct ExporterNames: Sendable {
       if ExporterName.named(name).isSystemMemory { return ExporterSet(others, beyond: .noDevice) }
       // No known driver shows it: vfio-pci, or another module. Nothing is known of the buffer's
       // memory.
-      return ExporterSet(others, beyond: .anything)
+      return ExporterSet(others, beyond: ExporterName.named(name).unknownModule)
     }
     let devices = shown[name] ?? DeviceSet()
     let isOfTheGone = shownByGone.contains(name) || devices.isEmpty

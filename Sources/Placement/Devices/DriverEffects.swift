@@ -56,6 +56,8 @@ struct DriverEffects: Sendable {
   /// By importer's slot: the exporters.
   private var unmoved: [DeviceSet]
   private var staying: [DeviceSet]
+  /// By exporter's slot: the importers that don't move its buffers, as `unmoved`.
+  private var unmoving: [DeviceSet]
   /// Exporters that an attachment by some importer wakes.
   private(set) var waking = DeviceSet()
   private(set) var hangingOnGone = DeviceSet()
@@ -69,6 +71,9 @@ struct DriverEffects: Sendable {
     sets = Array(repeating: ImporterSets(), count: ids.count * Self.memories)
     unmoved = ids.map { _ in systemOnly }
     staying = unmoved
+    unmoving = ids.indices.map {
+      systemOnly.contains(DeviceSlot(UInt8($0))) ? present : DeviceSet()
+    }
     for (exporter, exporters) in devices {
       for (importer, importers) in devices {
         let pair = DriverPair(rows[exporter]!, importer: importer)
@@ -77,6 +82,9 @@ struct DriverEffects: Sendable {
           sets[Self.place(slot, .dedicated)].note(
             pair, in: systemOnly.contains(slot) ? .system : .dedicated, importers)
           sets[Self.place(slot, .system)].note(pair, in: .system, importers)
+          if pair.neverMoves {
+            unmoving[Int(slot.index)] = unmoving[Int(slot.index)].union(importers)
+          }
         }
         for slot in importers.map({ Int($0.index) }) {
           if pair.neverMoves { unmoved[slot] = unmoved[slot].union(exporters) }
@@ -107,6 +115,7 @@ struct DriverEffects: Sendable {
     sets[Self.place(exporter, memory)]
   }
   func unmoved(by importer: DeviceSlot) -> DeviceSet { unmoved[Int(importer.index)] }
+  func unmoving(of exporter: DeviceSlot) -> DeviceSet { unmoving[Int(exporter.index)] }
   func staying(in importer: DeviceSlot) -> DeviceSet { staying[Int(importer.index)] }
 }
 

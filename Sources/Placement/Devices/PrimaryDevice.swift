@@ -16,12 +16,8 @@ struct Ranking {
     order.sort { stableOrder($0.entry.description, $1.entry.description) }
 
     ranks = Array(repeating: UInt8.max, count: entries.count)
-    // What was seen of it outdoes what its row says.
-    func imports(_ device: (slot: DeviceSlot, entry: DeviceEntry)) -> Bool {
-      device.entry.imports && device.entry.importsSeen == true || importing.contains(device.slot)
-    }
     let eligible = order.filter { $0.entry.state == .ready && $0.entry.description.mayBePrimary }
-    let rendering = eligible.filter { $0.entry.description.renders && imports($0) }
+    let rendering = eligible.filter { $0.entry.description.renders && importing.contains($0.slot) }
     primary = Self.best(of: rendering) ?? Self.best(of: eligible)
     for (rank, device) in order.enumerated() {
       ranks[Int(device.slot.index)] = device.slot == primary ? 0 : UInt8(rank + 1)

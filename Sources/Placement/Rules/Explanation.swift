@@ -89,6 +89,7 @@ package enum Explainer {
     list("reached at every look", facts.reachedAlways)
     list("would have moved it", facts.refused)
     list("can't use it", facts.failing)
+    list("in system memory if its own, by its record", facts.recordedSystem(among: devices))
     if facts.home != .unknown { lines.append("belongs in \(facts.home) memory") }
     if facts.residency != .unknown {
       let peer = facts.hasPeer ? ", used there by an importer, peer to peer" : ""
@@ -101,7 +102,7 @@ package enum Explainer {
     var words = devices.stableOrder(set.devices).map { devices.title(of: $0) }
     if set.beyond.contains(.noDevice) { words.append("no device") }
     if set.beyond.contains(.gone) { words.append("a device that is gone") }
-    if set.isAnyones { words.append("an exporter that nothing is known of") }
+    if set.isInUnknownMemory { words.append("an exporter that nothing is known of") }
     return words.joined(separator: " or ")
   }
 

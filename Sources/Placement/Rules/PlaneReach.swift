@@ -11,6 +11,9 @@ struct PlaneReach {
   let exporter: DeviceSlot?
   /// The exporter by weaker evidence: the only possible one that is present, or that can draw.
   let likely: DeviceSlot?
+  /// Where the exporter is not certain: those that may have exported it from memory of their own.
+  /// Empty where the asker says nothing of the buffer: it gets its default.
+  let owners: DeviceSet
   let home: Memory
   private(set) var confidence: Confidence
 
@@ -61,7 +64,12 @@ struct PlaneReach {
 
     unfit = unreachable.union(risky)
       .union(devices.importingOwnOnly.subtracting(native))
+    owners =
+      exporter == nil && asker.describesBuffer
+      ? exporters.devices.subtracting(devices.systemOnly)
+        .subtracting(facts.recordedSystem(among: devices)) : DeviceSet()
     unknown = risky
+    if !owners.isEmpty { unknown = unknown.union(Self.harmless(exporters, owners, devices)) }
     let liesInSystemMemory = facts.home == .system && facts.homeIsCertain
     if liesInSystemMemory || devices.onlySystem(facts.exporters.candidates) {
       unknown = devices.present
@@ -77,8 +85,16 @@ struct PlaneReach {
 
   /// Devices whose drivers can scan it out: the exporter's, and for a plane in system memory also
   /// others.
-  func scannable(among devices: DeviceTable) -> DeviceSet {
-    home == .system ? native.union(devices.scansOutImports) : native
+  func scannable(_ asker: QueryContext, among devices: DeviceTable) -> DeviceSet {
+    guard home == .system else { return native }
+    var others = devices.scansOutImports
+    // Of a driver whose layouts are not known no tiling is claimed.
+    if !asker.layoutChecked, let modifier = asker.modifier,
+      let tiling = devices.devices(tilingWith: modifier)
+    {
+      others = others.intersection(tiling)
+    }
+    return native.union(others)
   }
 
   /// Only the exporter's driver knows an implicit layout, except where an exporter with dedicated
@@ -114,6 +130,18 @@ struct PlaneReach {
     return exporters
   }
 
+  /// Devices that don't move it, whichever of these exported it.
+  private static func harmless(
+    _ exporters: ExporterSet, _ owners: DeviceSet, _ devices: DeviceTable
+  ) -> DeviceSet {
+    guard devices.staysPut(exporters, where: exporters.devices) else { return DeviceSet() }
+    var set = devices.present
+    for owner in owners {
+      set = set.intersection(devices.unmoving(of: owner).union(DeviceSet(owner)))
+    }
+    return set
+  }
+
   /// Devices known to hang; known to fail; known to hang for one of several possible exporters.
   private static func faults(
     _ exporters: ExporterSet, _ home: Memory, _ devices: DeviceTable
@@ -139,7 +167,7 @@ struct PlaneReach {
   private static func byRow(
     _ exporters: ExporterSet, _ home: Memory, _ devices: DeviceTable
   ) -> DeviceSet {
-    guard home != .unknown, !exporters.isEmpty, !exporters.isAnyones,
+    guard home != .unknown, !exporters.isEmpty, !exporters.isInUnknownMemory,
       !exporters.beyond.contains(.gone)
     else {
       return DeviceSet()

@@ -111,14 +111,23 @@ private struct Choice {
     member(input.likelyExporter, of: best(of: input.usable))
   }
 
-  /// Rule 7: no device reaches the buffer without a move.
+  /// Rule 7: no device is known to reach the buffer without a move. One that can't move it comes
+  /// before the primary device; else one that may have it in memory of its own, since all others
+  /// would move it out of there.
   var fallback: DeviceSlot? {
-    let set = best(of: writable(input.usable))
-    if let primary = member(input.primary, of: set) { return primary }
+    let set = writable(input.usable)
+    let unmoving = narrowed(set, devices.rendering).filter { isUnmoved(by: $0) }
+    let best = best(of: unmoving.isEmpty ? narrowed(set, input.owners) : unmoving)
+    if let primary = member(input.primary, of: best) { return primary }
     for access in [Access.native, .inPlace, .unknown, .mayMove, .moves] {
-      if let slot = first(of: set, where: access) { return slot }
+      if let slot = first(of: best, where: access) { return slot }
     }
     return nil
+  }
+
+  /// Where use may hang, `unknown` says nothing of moves.
+  private func isUnmoved(by slot: DeviceSlot) -> Bool {
+    !input.hanging.contains(slot) && input.access(of: slot).weakness <= Access.unknown.weakness
   }
 
   /// Rule 8: the asker named candidates, and none of them is fit.
@@ -139,7 +148,9 @@ private struct Choice {
   private func sound(of set: DeviceSet) -> DeviceSlot? {
     let importable = set.filter { input.access(of: $0) != .unreachable }
     let hardware = set.subtracting(devices.software)
-    return devices.first(of: importable.subtracting(devices.software))
+    let unmoving = importable.filter { isUnmoved(by: $0) }
+    return devices.first(of: unmoving.subtracting(devices.software))
+      ?? devices.first(of: unmoving) ?? devices.first(of: importable.subtracting(devices.software))
       ?? devices.first(of: importable)
       ?? devices.first(of: hardware.intersection(devices.importing))
       ?? devices.first(of: hardware) ?? devices.first(of: set)

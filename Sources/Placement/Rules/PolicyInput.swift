@@ -12,6 +12,8 @@ package struct PolicyInput: Sendable {
   package private(set) var exporter: DeviceSlot?
   /// The exporter by weaker evidence, if it is the same for every plane.
   package private(set) var likelyExporter: DeviceSlot?
+  /// As PlaneReach's, for every plane.
+  package private(set) var owners: DeviceSet
   package private(set) var homeMemory: Memory
   package private(set) var confidence: Confidence
   /// Devices that reach every plane, some planes only by what the table says.
@@ -41,7 +43,7 @@ package struct PolicyInput: Sendable {
     self.context = context
     primary = context.primary ?? devices.primary
     let plane = PlaneReach(first, context, among: devices)
-    (exporter, likelyExporter) = (plane.exporter, plane.likely)
+    (exporter, likelyExporter, owners) = (plane.exporter, plane.likely, plane.owners)
     (homeMemory, confidence, byRow) = (plane.home, plane.confidence, plane.byRow)
     native = plane.native
     reaching = plane.native.union(plane.inPlace)
@@ -49,7 +51,7 @@ package struct PolicyInput: Sendable {
     notMoving = devices.present.subtracting(plane.moving).union(stayingPut)
       .subtracting(plane.unreachable)
     importable = devices.present.subtracting(plane.unreachable)
-    scannable = plane.scannable(among: devices)
+    scannable = plane.scannable(context, among: devices)
     (unfit, hanging) = (plane.unfit, plane.hanging.union(plane.risky))
     certainlyUnfit = plane.unfit.subtracting(plane.risky)
     (usable, home, declaredIsUsable) = (DeviceSet(), DeviceSet(), false)
@@ -63,6 +65,7 @@ package struct PolicyInput: Sendable {
     let plane = PlaneReach(facts, context, among: devices)
     if plane.exporter != exporter { exporter = nil }
     if plane.likely != likelyExporter { likelyExporter = nil }
+    owners = owners.intersection(plane.owners)
     homeMemory = weaker(homeMemory, plane.home)
     confidence = min(confidence, plane.confidence)
     let reached = plane.native.union(plane.inPlace)
@@ -74,7 +77,7 @@ package struct PolicyInput: Sendable {
     notMoving = notMoving.intersection(
       devices.present.subtracting(plane.moving).union(staying).subtracting(plane.unreachable))
     importable = importable.subtracting(plane.unreachable)
-    scannable = scannable.intersection(plane.scannable(among: devices))
+    scannable = scannable.intersection(plane.scannable(context, among: devices))
     unfit = unfit.union(plane.unfit)
     certainlyUnfit = certainlyUnfit.union(plane.unfit.subtracting(plane.risky))
     hanging = hanging.union(plane.hanging).union(plane.risky)

@@ -113,9 +113,17 @@ private func tells(
   }
   return !exporters.devices.contains(slot)
     || devices.keepsRecord.contains(slot) && !intentionKnown
+    || devices.tellsItsOwn(slot, from: exporters.devices)
 }
 
 extension DeviceTable {
+  /// Whether a success shows that none of some other exporters exported the buffer: this device
+  /// imports its own buffers only, or an import of theirs is refused.
+  fileprivate func tellsItsOwn(_ slot: DeviceSlot, from exporters: DeviceSet) -> Bool {
+    importingOwnOnly.contains(slot)
+      || exporters.contains { importers(of: $0, in: .unknown).refused.contains(slot) }
+  }
+
   /// Whether neither an import into this device nor its use can move the buffer, whichever of these
   /// exported it. `inSystemMemory`: exporters whose buffer would lie in system memory for certain.
   func leavesAlone(
@@ -128,7 +136,7 @@ extension DeviceTable {
 
   /// Devices that must be assessed before they are asked about a buffer.
   package func toAssess(_ scope: ProbeScope) -> DeviceSet {
-    scope.permitted(self).intersection(importing).intersection(unassessed)
+    scope.permitted(self).intersection(unassessed)
   }
 
   /// Whether an attachment would wake a sleeping device that may be the exporter, or hold a

@@ -169,6 +169,9 @@ package struct Planes: Sendable, Equatable {
     default: d
     }
   }
+  package func contains(_ plane: BufferIdentity) -> Bool {
+    (0..<count).contains { self[$0] == plane }
+  }
 }
 
 package struct Query: Sendable {

@@ -10,6 +10,8 @@ package struct QueryContext: Sendable {
   let usage: Usage
   let modifier: UInt64?
   let layoutChecked: Bool
+  /// It says what the buffer is, as all do that have it from linux-dmabuf.
+  let describesBuffer: Bool
   let wake: Bool
   let mayOpenCards: Bool
   /// A hint that takes one device names none that is known.
@@ -30,6 +32,7 @@ package struct QueryContext: Sendable {
     usage = hints.usage ?? .sample
     modifier = hints.modifier
     layoutChecked = hints.layoutChecked
+    describesBuffer = hints.format != nil || hints.modifier != nil
     wake = hints.wake
     mayOpenCards = hints.mayOpenCards
     namesUnknown =

@@ -39,20 +39,36 @@ package struct Measured: Sendable {
   package var naiveKept = 0
   package var kept = 0
   package var offences: [Offence] = []
+  /// What must be expected of imports where primed said, and the least that a chooser with the same
+  /// evidence can expect (InformedChooser).
+  package fileprivate(set) var expectedMoves = 0.0
+  package fileprivate(set) var expectedRegrets = 0.0
+  package fileprivate(set) var leastMoves = 0.0
+  package fileprivate(set) var leastRegrets = 0.0
   package init() {}
 
   package func count(_ kind: Offence.Kind) -> Int { offences.count { $0.kind == kind } }
   /// primed's avoidable moves divided by the naive ones.
   package var ratio: Double {
+    perNaiveMove(Double(moves - unavoidable))
+  }
+  /// The same for the chooser that has no better evidence, and its regret.
+  package var leastRatio: Double { perNaiveMove(leastMoves) }
+  package var leastRegret: Double { buffers == 0 ? 0 : 100 * leastRegrets / Double(buffers) }
+  private func perNaiveMove(_ moves: Double) -> Double {
     let naive = naiveMoves - unavoidable
-    return naive <= 0 ? 0 : Double(moves - unavoidable) / Double(naive)
+    return naive <= 0 ? 0 : moves / Double(naive)
   }
   /// Percent of the buffers.
   package var regret: Double { buffers == 0 ? 0 : 100 * Double(count(.regret)) / Double(buffers) }
 }
 
 package enum Measure {
-  package static func day(_ seed: UInt64, _ kernel: RandomKernel, into sum: inout Measured) {
+  /// `least`: also works out what a chooser with the same evidence can reach, which takes a hundred
+  /// times as long.
+  package static func day(
+    _ seed: UInt64, _ kernel: RandomKernel, least: Bool = false, into sum: inout Measured
+  ) {
     let day = RandomDay(seed: seed, kernel)
     let plain = WatchedDay(day, seed, kernel)
     sum.days += 1
@@ -63,6 +79,25 @@ package enum Measure {
     sum.offences += plain.differences(
       from: WatchedDay(day, seed, kernel, together: true), .together, sure: false)
     useful(day, seed, kernel, &sum)
+    if least { compare(day, &sum) }
+  }
+
+  private static func compare(_ day: RandomDay, _ sum: inout Measured) {
+    var firsts: [Int: ScenarioAnswer] = [:]
+    let player = ScenarioPlayer(day.scenario)
+    player.onAnswer = { told in
+      let buffer = told.question.buffers[0]
+      firsts[buffer] = firsts[buffer] ?? told
+    }
+    _ = player.play()
+    for told in firsts.values {
+      let chooser = InformedChooser(day, told)
+      sum.leastMoves += chooser.least.moves
+      sum.leastRegrets += chooser.least.regrets
+      guard let device = choice(told, primary: day.primary) else { continue }
+      sum.expectedMoves += chooser.expected(on: device).moves
+      sum.expectedRegrets += chooser.expected(on: device).regrets
+    }
   }
 
   private static func renumbered(_ day: RandomDay, _ seed: UInt64) -> RandomDay {
@@ -158,7 +193,7 @@ package enum Measure {
 
 extension SimulatedKernel {
   /// The best choice with full knowledge; nil: there is no device.
-  fileprivate func best(
+  func best(
     for buffer: Int, _ usage: Usage, released: Set<Int>
   ) -> (device: Int, outcome: UseOutcome)? {
     devices.indices.filter { isUsable($0) && !released.contains($0) }

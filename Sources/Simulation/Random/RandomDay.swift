@@ -44,10 +44,21 @@ package struct RandomDay: Sendable {
 
   // MARK: buffers
 
+  /// Percent: of no device; of those of a device with dedicated memory, copies for another device
+  /// (PRIME render offload); of the others, evicted when they are first seen.
+  private static let (nobodys, copies, evictions) = (8, 25, 10)
+  private static let names = [nil, nil, "system", "vb2_common"]
+  private static let layouts: KeyValuePairs = [
+    "tiled": 55, "linear": 25, "invalid": 15, "unsaid": 5,
+  ]
+
+  private var exporters: [Int] {
+    scenario.devices.indices.filter { scenario.devices[$0].exports }
+  }
+
   private mutating func addBuffers() {
-    let exporters = scenario.devices.indices.filter { scenario.devices[$0].exports }
     for index in 0..<(4 + random.below(5)) {
-      let exporter = random.percent(8) ? nil : random.pick(weighted(exporters))
+      let exporter = random.percent(Self.nobodys) ? nil : random.pick(weighted(exporters))
       var buffer = buffer(of: exporter, "b\(index)")
       buffer.format = random.pick(["XR24", "AR24"]).fourcc
       buffer.client = UInt32(1000 + random.below(3))
@@ -68,29 +79,66 @@ package struct RandomDay: Sendable {
   private mutating func buffer(of exporter: Int?, _ id: String) -> BufferModel {
     guard let exporter else {
       var buffer = BufferModel(id: id, home: .system, residency: .system)
-      buffer.name = random.pick([nil, nil, "system", "vb2_common"])
+      buffer.name = random.pick(Self.names)
       buffer.modifier = 0
       return buffer
     }
     let device = scenario.devices[exporter]
-    // A linear copy for another device (PRIME render offload), or one of the client's ordinary
-    // buffers.
-    let isCopy = device.dedicated > 0 && random.percent(25)
+    let isCopy = device.dedicated > 0 && random.percent(Self.copies)
     let home: Memory = device.dedicated > 0 && !isCopy ? .dedicated : .system
-    let evicted = home == .dedicated && random.percent(10)
+    let evicted = home == .dedicated && random.percent(Self.evictions)
     var buffer = BufferModel(
       id: id, exporter: exporter, home: home, residency: evicted ? .system : home)
-    buffer.modifier = isCopy ? 0 : layout(of: DriverFacts.of(device.driver))
+    let facts = DriverFacts.of(device.driver)
+    buffer.modifier = isCopy ? 0 : Self.modifier(random.pick(Self.layouts), facts)
     return buffer
   }
 
-  private mutating func layout(of facts: DriverFacts) -> UInt64? {
-    switch random.pick(["tiled": 55, "linear": 25, "invalid": 15, "unsaid": 5]) {
+  private static func modifier(_ layout: String, _ facts: DriverFacts) -> UInt64? {
+    switch layout {
     case "tiled" where facts.renders && !facts.layouts.isEmpty: facts.layouts[0] << 56 | 1
-    case "invalid": 0x00ff_ffff_ffff_ffff
+    case "invalid": implicitModifier
     case "unsaid": nil
     default: 0
     }
+  }
+
+  /// The buffers with this one's modifier, client and planes that the day might have had instead,
+  /// and itself; each with a weight that is proportional to how often it is made.
+  func alternatives(to index: Int) -> [(buffer: BufferModel, weight: Double)] {
+    let known = scenario.buffers[index]
+    var all: [(buffer: BufferModel, weight: Double)] = []
+    func add(_ exporter: Int?, _ home: Memory, _ residency: Memory, _ weight: Double) {
+      var buffer = known
+      (buffer.exporter, buffer.home, buffer.residency) = (exporter, home, residency)
+      buffer.name = nil
+      all.append((buffer, weight))
+    }
+    if known.modifier == 0 {
+      for name in Self.names {
+        add(nil, .system, .system, Double(Self.nobodys) / Double(Self.names.count))
+        all[all.count - 1].buffer.name = name
+      }
+    }
+    let weighted = weighted(exporters)
+    for exporter in Set(weighted).sorted() {
+      let share =
+        Double(100 - Self.nobodys) * Double(weighted.count { $0 == exporter })
+        / Double(weighted.count)
+      let facts = DriverFacts.of(scenario.devices[exporter].driver)
+      let layout = Self.layouts.filter { Self.modifier($0.key, facts) == known.modifier }
+        .reduce(0) { $0 + Double($1.value) / 100 }
+      guard scenario.devices[exporter].dedicated > 0 else {
+        add(exporter, .system, .system, share * layout)
+        continue
+      }
+      let (copies, evictions) = (Double(Self.copies) / 100, Double(Self.evictions) / 100)
+      if known.modifier == 0 { add(exporter, .system, .system, share * copies) }
+      let own = share * (1 - copies) * layout
+      add(exporter, .dedicated, .dedicated, own * (1 - evictions))
+      add(exporter, .dedicated, .system, own * evictions)
+    }
+    return all
   }
 
   // MARK: steps

@@ -50,13 +50,23 @@ extension SimulatedKernel {
     var moved = false
     for plane in planes(of: buffer) {
       let fate = fate(of: plane, on: device)
-      if fate == .moves || fate == .fails && movesAtAttach(plane) {
+      if moves(plane, on: device) {
         plane.residency = .system
         moved = true
       }
       if fate != .own && fate != .fails { plane.pinned = true }
     }
     return moved
+  }
+
+  /// Whether `use` would move it; nothing is changed.
+  func wouldMove(_ buffer: Int, on device: Int) -> Bool {
+    devices[device].plugged && planes(of: buffer).contains { moves($0, on: device) }
+  }
+
+  private func moves(_ plane: SimulatedDMABuf, on device: Int) -> Bool {
+    let fate = fate(of: plane, on: device)
+    return fate == .moves || fate == .fails && movesAtAttach(plane)
   }
 
   /// Without primed: the compositor's own device first, then all others until one imports it.
