@@ -49,8 +49,8 @@ package final class DMABufReader: BufferReader {
   /// An O_PATH fd gives no access to the file, so no driver accepts it as a DMA-BUF.
   private static func isOpenedAsPath(_ fd: Int32) -> Bool { primed_is_path_only(fd) }
 
-  /// A DMA-BUF's is some 150 bytes, and one read(2) gives all of them (seq_read_iter in fs/seq_file.c: one
-  /// record, by single_open in fs/proc/fd.c).
+  /// A DMA-BUF's is some 150 bytes, and one read(2) gives all of them (seq_read_iter in
+  /// fs/seq_file.c: one record, by single_open in fs/proc/fd.c).
   private static func fdinfo(_ fd: Int32) -> FDInfo {
     let opened = open("/proc/self/fdinfo/\(fd)", O_RDONLY | O_CLOEXEC)
     guard opened >= 0 else { return FDInfo("") }

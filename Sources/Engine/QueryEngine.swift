@@ -1,8 +1,8 @@
 // The way of a query: look up, plan, probe, merge, decide. Owns the devices and the cache; lives on
 // the loop's thread; knows no D-Bus and no driver.
 //
-// A hit is answered from plain records: no allocation, no system call but the clock's. A miss starts one
-// look per buffer, which later askers join; every look ends, by the prober's deadlines.
+// A hit is answered from plain records: no allocation, no system call but the clock's. A miss
+// starts one look per buffer, which later askers join; every look ends, by the prober's deadlines.
 
 package import Linux
 package import Placement
@@ -51,13 +51,15 @@ package final class QueryEngine {
   package var generation: UInt64 { edition }
   /// Something in the registry changed; `generation` was bumped before.
   package var onDeviceChange: ((DeviceChange) -> Void)?
-  /// Once per change that can alter answers: the nodes concerned, and whether all that happened to them is that
-  /// they woke or fell asleep.
+  /// Once per change that can alter answers: the nodes concerned, and whether all that happened to
+  /// them is that they woke or fell asleep.
   package var onInvalidated: (([DeviceNumber], _ byPowerAlone: Bool) -> Void)?
-  /// A look at this buffer is over, and who asked for it was answered: `reconsider` may now answer otherwise.
+  /// A look at this buffer is over, and who asked for it was answered: `reconsider` may now answer
+  /// otherwise.
   package var onLooked: ((BufferIdentity) -> Void)?
 
-  /// Apart from the property: one that other modules see is checked for exclusive access at every read.
+  /// Apart from the property: one that other modules see is checked for exclusive access at every
+  /// read.
   private var edition: UInt64 = 1
   private let reader: any BufferReader
   private let prober: any Prober
@@ -72,7 +74,8 @@ package final class QueryEngine {
   private var looks: [BufferIdentity: PendingObservation] = [:] {
     didSet { looksUnderWay = looks.count }
   }
-  /// Apart, since it is read at every question: reading the dictionary is checked for exclusive access.
+  /// Apart, since it is read at every question: reading the dictionary is checked for exclusive
+  /// access.
   private var looksUnderWay = 0
   /// The latest of `looks` for each group of siblings.
   private var lookedAt: [SiblingKey: PendingObservation] = [:]
@@ -112,8 +115,8 @@ package final class QueryEngine {
   /// Enumerates again, as after lost events.
   package func rescan() { keeper.rescan() }
 
-  /// A user's rows of the pair table, read anew. What was learnt by other rows is forgotten; a look that
-  /// is under way goes by the new ones from its next round on.
+  /// A user's rows of the pair table, read anew. What was learnt by other rows is forgotten; a look
+  /// that is under way goes by the new ones from its next round on.
   package func use(ownPairs: [PairRow]) {
     guard ownPairs != settings.ownPairs else { return }
     settings.ownPairs = ownPairs
@@ -182,8 +185,8 @@ package final class QueryEngine {
     return false
   }
 
-  /// The answer by what is known now, however old, for who was told another one; nil where a plane is not
-  /// remembered.
+  /// The answer by what is known now, however old, for who was told another one; nil where a plane
+  /// is not remembered.
   package func reconsider(_ query: Query) -> Answer? {
     let asker = QueryContext(query.hints, among: table)
     var stale = isLookedAt(query)
@@ -218,7 +221,8 @@ package final class QueryEngine {
     pending.step()
   }
 
-  /// What a look must know of power, where it asks no device: what it asks is read right before that.
+  /// What a look must know of power, where it asks no device: what it asks is read right before
+  /// that.
   private func readPower(for hints: Hints) {
     if hints.fresh || hints.wake { return keeper.readPower() }
     keeper.refreshPower(at: time.now)
@@ -496,15 +500,16 @@ package final class QueryEngine {
   package func device(_ number: DeviceNumber) -> DeviceView? {
     keeper.resolve(number).flatMap(view)
   }
-  /// For the whole machine: `honoured` if any device heeds it, `ignored` if all that were asked don't.
+  /// For the whole machine: `honoured` if any device heeds it, `ignored` if all that were asked
+  /// don't.
   package var noMove: NoMove {
     let asked = devices.map(\.noMove).filter { $0 != .unknown }
     if asked.contains(.honoured) { return .honoured }
     return asked.isEmpty ? .unknown : .ignored
   }
 
-  /// Closes every node of it and stops probing; `then` with true once they are closed, or with false
-  /// if its driver did not let go of them in time: nothing is changed then.
+  /// Closes every node of it and stops probing; `then` with true once they are closed, or with
+  /// false if its driver did not let go of them in time: nothing is changed then.
   package func release(
     _ number: DeviceNumber, then: @escaping (Bool) -> Void
   ) throws(EngineError) {

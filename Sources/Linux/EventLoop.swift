@@ -80,8 +80,8 @@ package final class EventLoop {
     }
   }
 
-  /// After `again()` on the returned source, calls `handler` once no other source is pending, at the
-  /// latest after `turns` turns of the loop.
+  /// After `again()` on the returned source, calls `handler` once no other source is pending, at
+  /// the latest after `turns` turns of the loop.
   package func whenIdle(atLatestAfter turns: Int, _ handler: @escaping () -> Void) throws(Errno)
     -> EventSource
   {

@@ -1,6 +1,7 @@
 // Every bound on what callers may send, have under way, have kept and make primed do, in one place;
-// the closers' are in CClose.h. What a type has room for (4 planes, 64 devices, 8 users of an Advise)
-// is the contract's and stands with the type; what a driver may take, with the prober (Ports.swift).
+// the closers' are in CClose.h. What a type has room for (4 planes, 64 devices, 8 users of an
+// Advise) is the contract's and stands with the type; what a driver may take, with the prober
+// (Ports.swift).
 
 /// What is held for somebody.
 package struct Load: Equatable, Sendable {
@@ -49,7 +50,8 @@ package enum Limits {
   /// Fds kept free for the bus's next message (253 at most), probes, nodes and guards: at
   /// RLIMIT_NOFILE sd-bus would leave the bus.
   package static let reservedFDs = 384
-  /// Fds of one user whose closes are stuck, or wait for such a one, before its questions are refused.
+  /// Fds of one user whose closes are stuck, or wait for such a one, before its questions are
+  /// refused.
   package static let stuckFDsPerUser = 64
   /// Calls of a user that wait for polkit, which may wait for the user.
   package static let polkitQuestionsPerUser = 4
@@ -60,8 +62,8 @@ package enum Limits {
   /// has most of them gives one up.
   package static let connectionsInAll = 448
   package static let connectionsPerUser = 128
-  /// Messages to the bus that it has not taken yet: what is sent beyond is lost, rather than kept for
-  /// a bus or a reader that is stuck.
+  /// Messages to the bus that it has not taken yet: what is sent beyond is lost, rather than kept
+  /// for a bus or a reader that is stuck.
   package static let unsentMessages: UInt64 = 8192
 
   // MARK: Work
@@ -72,8 +74,8 @@ package enum Limits {
   package static let messagesBeforeALook = 32
   /// Devices that wake and fall asleep are told of once in this time, to everybody.
   package static let timeBetweenPowerNews: Milliseconds = 1_000
-  /// Bytes: no frame takes as many (8K in half floats: 253 MiB), and importing it keeps a device busy
-  /// for long.
+  /// Bytes: no frame takes as many (8K in half floats: 253 MiB), and importing it keeps a device
+  /// busy for long.
   package static let largestImport: UInt64 = 512 << 20
 
   // MARK: Memory

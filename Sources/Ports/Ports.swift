@@ -29,8 +29,9 @@ package protocol DeviceSource: AnyObject {
 /// A device's runtime power at one moment.
 package struct PowerReading: Sendable, Equatable {
   package var power: Power
-  /// Milliseconds that it has been awake in total (power/runtime_active_time); nil: unknown, or it is
-  /// awake. A device that sleeps at two readings with the same value slept all the time between them.
+  /// Milliseconds that it has been awake in total (power/runtime_active_time); nil: unknown, or it
+  /// is awake. A device that sleeps at two readings with the same value slept all the time between
+  /// them.
   package var activeTime: Milliseconds?
   package init(_ power: Power, activeTime: Milliseconds? = nil) {
     self.power = power

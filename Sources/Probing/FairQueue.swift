@@ -1,6 +1,6 @@
-// A queue of numbers in which users take turns: after one item of a user comes one of the next user,
-// however many the first one has. Not generic: in another room it would work by type metadata, 9,000
-// instructions an item.
+// A queue of numbers in which users take turns: after one item of a user comes one of the next
+// user, however many the first one has. Not generic: in another room it would work by type
+// metadata, 9,000 instructions an item.
 
 package struct FairQueue {
   private var queues: [(user: UInt32, waiting: ArraySlice<UInt64>)] = []

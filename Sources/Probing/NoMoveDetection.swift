@@ -90,9 +90,10 @@ extension ProbeWorkers {
     }
   }
 
-  /// An import that is refused with the flag and succeeds without it shows that the flag is heeded, if
-  /// the flag is accepted once the scratch buffer has been moved; a kernel that refuses every flag does
-  /// not heed it. The buffer is in another device's dedicated memory and may be moved by this.
+  /// An import that is refused with the flag and succeeds without it shows that the flag is heeded,
+  /// if the flag is accepted once the scratch buffer has been moved; a kernel that refuses every
+  /// flag does not heed it. The buffer is in another device's dedicated memory and may be moved by
+  /// this.
   private func heedsNoMove(
     _ trier: Choice, _ scratch: ScratchBuffer, done: @escaping (NoMove) -> Void
   ) {

@@ -14,8 +14,8 @@ final class PlainBuffers {
   private var worker: Worker?
   private var waiting: [UInt64: (deadline: EventSource, done: (ScratchBuffer?) -> Void)] = [:]
   private var lastRequest: UInt64 = 0
-  /// Requests past their deadline whose call has not returned. While there are any, no other call is
-  /// made.
+  /// Requests past their deadline whose call has not returned. While there are any, no other call
+  /// is made.
   private var late = 0
 
   private struct Made: Sendable {

@@ -74,8 +74,9 @@ private struct FileIdentity: Equatable {
   }
 }
 
-/// DMA-BUFs by the last bits of the inode of the memfds that stand for them, for those that were identified
-/// lately: so that a question costs little more than with real ones, of which no name is read.
+/// DMA-BUFs by the last bits of the inode of the memfds that stand for them, for those that were
+/// identified lately: so that a question costs little more than with real ones, of which no name is
+/// read.
 final class NamedBuffers {
   private typealias Entry = (file: FileIdentity, buffer: BufferIdentity)
   /// No array, each access to which would be checked.

@@ -8,7 +8,8 @@ import Testing
 @testable import Engine
 
 @Suite struct PowerTests {
-  /// A laptop whose devices were assessed. Where its kernel tells all of a buffer, no device is asked.
+  /// A laptop whose devices were assessed. Where its kernel tells all of a buffer, no device is
+  /// asked.
   private func laptop(introspection: Bool) throws -> Laptop {
     let laptop = try Laptop(noMove: .ignored, introspection: introspection)
     laptop.machine.allocate(1, on: "dgpu", home: .dedicated)

@@ -22,8 +22,8 @@ import Testing
     return device
   }
 
-  /// "PRIMED_PRIMARY, the tag; a connected built-in panel; boot_display; boot_vga; awake before asleep;
-  /// stable order": each of these is put behind all that comes before it.
+  /// "PRIMED_PRIMARY, the tag; a connected built-in panel; boot_display; boot_vga; awake before
+  /// asleep; stable order": each of these is put behind all that comes before it.
   @Test func udevsWordThenPanelThenBootThenAwakeThenOrder() {
     let tagged = device("f") { $0.preferredPrimary = true }
     let panel = device("e") {
@@ -72,8 +72,8 @@ import Testing
     #expect(primary() == nil)
   }
 
-  /// What a row says of an import holds before anybody has tried one: up to 6.12 virtio_gpu takes nobody
-  /// else's buffers, and from then on it may.
+  /// What a row says of an import holds before anybody has tried one: up to 6.12 virtio_gpu takes
+  /// nobody else's buffers, and from then on it may.
   @Test func oneThatRefusesOthersBuffersByItsRowDoesNotImport() {
     let virtio = device("a") {
       $0.driver = "virtio_gpu"

@@ -165,7 +165,8 @@ import Testing
   @Test func aDeviceThatReachesNothingChangesNoAnswer() {
     for seed in seeds {
       var story = Story(seed: seed)
-      // A compositor that names no primary device leaves the choice to primed, and so to the machine.
+      // A compositor that names no primary device leaves the choice to primed, and so to the
+      // machine.
       guard !story.machine.table.ready.isEmpty else { continue }
       story.hints.primary = story.machine.name(story.machine.table.primary)
       let before = story.decide()
@@ -184,7 +185,8 @@ import Testing
     }
   }
 
-  /// Rule 7 puts one that renders, is awake and does what is asked before a primary device that does not.
+  /// Rule 7 puts one that renders, is awake and does what is asked before a primary device that
+  /// does not.
   private func chosenIsPrimary(_ story: Story, _ decision: Decision) -> Bool {
     let devices = story.machine.table
     guard let slot = decision.device else { return false }

@@ -208,7 +208,8 @@ import Testing
   }
 }
 
-/// Devices on which trials end as `script` says, one after the other; then everything stays in place.
+/// Devices on which trials end as `script` says, one after the other; then everything stays in
+/// place.
 final class ScriptedTrials: PairTrials {
   enum Outcome {
     case stays, moves, refuses, refusesAndMoves

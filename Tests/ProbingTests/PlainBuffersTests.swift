@@ -38,7 +38,8 @@ import Testing
     #expect(others.value == 2)
   }
 
-  /// While a call hangs the loop goes on; nobody waits longer than for a probe, and no second call is made.
+  /// While a call hangs the loop goes on; nobody waits longer than for a probe, and no second call
+  /// is made.
   @Test func whoDoesNotComeBackIsNotWaitedFor() throws {
     let (hangs, calls) = (try Gate(), Counter())
     let buffers = try PlainBuffers(loop: loop) {

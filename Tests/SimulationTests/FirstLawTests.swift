@@ -68,8 +68,8 @@ private struct RandomPlan {
   /// By step: the devices that are gone or released then.
   private(set) var unfit: [Set<Int>] = []
 
-  /// `mainlineToo`: kernels that ignore the flag, and compositors that name no primary device. `extra`: one
-  /// device more, that reaches nothing.
+  /// `mainlineToo`: kernels that ignore the flag, and compositors that name no primary device.
+  /// `extra`: one device more, that reaches nothing.
   init(seed: UInt64, mainlineToo: Bool = true, extra: Bool = false) {
     self.seed = seed
     self.mainlineToo = mainlineToo

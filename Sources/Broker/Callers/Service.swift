@@ -1,4 +1,5 @@
-// The daemon behind the D-Bus interface: joins the bus to the engine, keeps what belongs to callers.
+// The daemon behind the D-Bus interface: joins the bus to the engine, keeps what belongs to
+// callers.
 
 internal import Bus
 internal import CShims
@@ -93,8 +94,8 @@ final class Service: BrokerService {
     return !freshLooks.take(user, at: bootMilliseconds())
   }
 
-  /// What this look finds reaches the caller as PlacementChanged. At a limit the old answer stands until
-  /// somebody asks again.
+  /// What this look finds reaches the caller as PlacementChanged. At a limit the old answer stands
+  /// until somebody asks again.
   private func refresh(_ query: Query, for caller: Caller, _ hold: () -> [HeldBuffer]?) {
     guard let buffers = hold() else { return }
     var again = query
@@ -292,8 +293,8 @@ final class Service: BrokerService {
   var evidence: [String] { sources(noMove) }
   var pairs: PairTable { engine.pairs }
 
-  /// Root, and who runs primed, see all of it; others only what is held for themselves: what users ask
-  /// and when is nobody else's business.
+  /// Root, and who runs primed, see all of it; others only what is held for themselves: what users
+  /// ask and when is nobody else's business.
   func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)] {
     if user == 0 || user == geteuid() {
       return engine.statistics + [

@@ -6,8 +6,8 @@ internal import Linux
 
 enum Ruling { case allowed, denied, userMustBeAsked }
 
-/// One question to polkit under way; without it nobody waits for the answer. polkit may ask the user: that
-/// can take minutes.
+/// One question to polkit under way; without it nobody waits for the answer. polkit may ask the
+/// user: that can take minutes.
 final class Question {
   let caller: Caller
   let uid: uid_t

@@ -114,8 +114,8 @@ private func hold(_ decoded: DecodedPlanes) throws(BusError) -> [HeldBuffer] {
   return buffers
 }
 
-/// What is kept of a call that is not answered at once: not the call itself, whose fds are closed when its
-/// handler returns, whatever else came with them.
+/// What is kept of a call that is not answered at once: not the call itself, whose fds are closed
+/// when its handler returns, whatever else came with them.
 private struct LaterReply {
   let reply: OwnedMessage
   private let isExpected: Bool

@@ -1,5 +1,6 @@
-// The object /org/primed/Broker1 and its properties. What Statistics tells depends on the user who asks, whom sd-bus's
-// getters can't wait for: Get and GetAll that would tell it are answered here instead.
+// The object /org/primed/Broker1 and its properties. What Statistics tells depends on the user who
+// asks, whom sd-bus's getters can't wait for: Get and GetAll that would tell it are answered here
+// instead.
 
 internal import CBus
 internal import CSystemd

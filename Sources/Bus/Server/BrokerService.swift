@@ -42,31 +42,34 @@ package struct DeviceProperties: Sendable, Equatable {
 
 /// All calls come on the loop's thread, and so does every `then`.
 package protocol BrokerService: AnyObject {
-  /// A call of the caller's is about to be handled: the fds that came are the caller's. Whether any did.
+  /// A call of the caller's is about to be handled: the fds that came are the caller's. Whether any
+  /// did.
   /// - Parameter user: nil: it is not known yet whose connection it is.
   func received(from caller: Caller, of user: UInt32?) -> Bool
   /// nil: not a DMA-BUF. Borrows `fd`.
   func identity(of fd: Int32) -> BufferIdentity?
-  /// From the cache; nil: `place` has to look. An answer that may change is told again by PlacementChanged,
-  /// which needs to know the caller: `track` is called then; `hold` before what is old is looked at again.
+  /// From the cache; nil: `place` has to look. An answer that may change is told again by
+  /// PlacementChanged, which needs to know the caller: `track` is called then; `hold` before what
+  /// is old is looked at again.
   func placeNow(
     _ query: Query, for caller: Caller, track: () -> Void, hold: () -> [HeldBuffer]?
   ) -> Answer?
   /// Where to allocate; touches nothing.
   func advise(_ users: [AdviceUser], _ hints: Hints) -> Result<Advice, BusError>
-  /// `then` is called once, on a later turn or at once. The caller must be tracked: it is answered once
-  /// it is known whose it is, and told by PlacementChanged what changes afterwards. `limitsExceeded` where
-  /// that can't be known, or is too much.
+  /// `then` is called once, on a later turn or at once. The caller must be tracked: it is answered
+  /// once it is known whose it is, and told by PlacementChanged what changes afterwards.
+  /// `limitsExceeded` where that can't be known, or is too much.
   func place(
     _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
     then: @escaping (Result<Answer, BusError>) -> Void)
-  /// Calls `work`, which takes long, on a turn of the caller's user; at once, if too much waits already.
+  /// Calls `work`, which takes long, on a turn of the caller's user; at once, if too much waits
+  /// already.
   func onATurn(of caller: Caller, _ work: @escaping () -> Void)
   /// An answer that was given to `query` before, as it is now.
   func renewed(_ query: Query, _ answer: Answer, for caller: Caller) -> Answer
   func explain(_ query: Query, _ answer: Answer) -> Explanation
-  /// `then` gets the guard: the device stays released until its last copy is closed. `sender` is for
-  /// the log.
+  /// `then` gets the guard: the device stays released until its last copy is closed. `sender` is
+  /// for the log.
   func release(
     _ device: DeviceNumber, why: String, for sender: String,
     then: @escaping (Result<OwnedGuard, BusError>) -> Void)

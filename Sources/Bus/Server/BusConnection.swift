@@ -52,7 +52,8 @@ package final class BusConnection {
   var refusalPace = RefusalPace()
   /// Called when a tracked caller has left the bus, or is not tracked any more.
   package var onLeft: ((Caller) -> Void)?
-  /// Called when the bus has said whose connection a tracked caller is; false: its user has too many.
+  /// Called when the bus has said whose connection a tracked caller is; false: its user has too
+  /// many.
   package var onIdentified: ((Caller, UInt32) -> Bool)?
 
   /// Connects; `addBroker` puts the service's objects up, `takeName` then makes them known.
@@ -68,14 +69,15 @@ package final class BusConnection {
 
   deinit { sd_bus_flush_close_unref(bus) }
 
-  /// - Throws: EEXIST where another primed owns the name, EACCES where the bus policy forbids it, EOPNOTSUPP where
-  ///   the bus passes no fds.
+  /// - Throws: EEXIST where another primed owns the name, EACCES where the bus policy forbids it,
+  ///   EOPNOTSUPP where the bus passes no fds.
   package func takeName() throws(Errno) {
     guard sd_bus_can_send(bus, CChar(UInt8(ascii: "h"))) > 0 else { throw Errno(EOPNOTSUPP) }
     try Errno.checkNegative(sd_bus_request_name(bus, Names.bus, 0))
   }
 
-  /// Leaves the bus, and with it the name. What the bus has not taken from us is lost: it may be stuck.
+  /// Leaves the bus, and with it the name. What the bus has not taken from us is lost: it may be
+  /// stuck.
   package func close() { sd_bus_close(bus) }
 
   /// Calls our own name, by way of the bus; `then` with whether an answer came within so many
@@ -189,8 +191,8 @@ package final class BusConnection {
     return found
   }
 
-  /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose it
-  /// is. A caller that can't be tracked is one for whom nothing can be kept.
+  /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose
+  /// it is. A caller that can't be tracked is one for whom nothing can be kept.
   func track(_ caller: Caller, _ call: Message) {
     guard find(caller) == nil, let sender = call.sender else { return }
     if tracked.count >= Limits.connectionsInAll { makeRoom() }
@@ -205,8 +207,8 @@ package final class BusConnection {
       })
   }
 
-  /// The user who has most connections here loses the oldest of them, as if it had left. Those whose user
-  /// is not known yet count as one user's.
+  /// The user who has most connections here loses the oldest of them, as if it had left. Those
+  /// whose user is not known yet count as one user's.
   private func makeRoom() {
     let users = Dictionary(grouping: tracked.values, by: \.uid)
     let largest = users.values.max { $0.count < $1.count }
@@ -224,8 +226,8 @@ package final class BusConnection {
 
   // MARK: Authorization
 
-  /// Root may; others ask polkit, without the loop waiting for it. `then` gets nil for "yes"; it is not
-  /// called if the caller leaves before. The caller must be tracked.
+  /// Root may; others ask polkit, without the loop waiting for it. `then` gets nil for "yes"; it is
+  /// not called if the caller leaves before. The caller must be tracked.
   func authorize(_ call: OwnedMessage, _ action: String, then: @escaping (BusError?) -> Void) {
     let caller = Caller(uniqueName: call.message.sender)
     whenIdentified(caller) { [unowned self] uid in
@@ -259,8 +261,9 @@ package final class BusConnection {
   }
 }
 
-/// Comes before all else for every message that is no reply; 0 leaves it to the objects. It is on the way of
-/// every question, and in place of sd-bus's matches and of a handler of the object's, which cost more.
+/// Comes before all else for every message that is no reply; 0 leaves it to the objects. It is on
+/// the way of every question, and in place of sd-bus's matches and of a handler of the object's,
+/// which cost more.
 private func filter(
   _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
   _ error: UnsafeMutablePointer<sd_bus_error>?

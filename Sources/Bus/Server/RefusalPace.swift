@@ -1,7 +1,7 @@
 // Which refused calls become a line in the log: who sends nonsense can't fill it.
 
-/// Decides which refusals become a line. In a window a caller gets one line, and all callers together
-/// a few; what goes unsaid is counted and told with the next line.
+/// Decides which refusals become a line. In a window a caller gets one line, and all callers
+/// together a few; what goes unsaid is counted and told with the next line.
 struct RefusalPace {
   static let window: UInt64 = 60_000
   static let lines = 5

@@ -1,10 +1,12 @@
-// Refused calls in the log: who sends nonsense or too much is named, and can't fill the log with it.
+// Refused calls in the log: who sends nonsense or too much is named, and can't fill the log with
+// it.
 
 internal import CSystemd
 internal import Linux
 
 extension BusError {
-  /// The caller's own fault. Who names a device that has just gone, or may not release one, is none.
+  /// The caller's own fault. Who names a device that has just gone, or may not release one, is
+  /// none.
   var isMisbehaviour: Bool {
     switch self {
     case .invalidArgument, .notDmaBuf, .noPlanes, .tooManyPlanes, .limitsExceeded: true

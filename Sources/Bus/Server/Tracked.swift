@@ -1,10 +1,11 @@
 // A connection that has something here: whose it is, and when it goes.
 //
-// Both are asked of the bus without waiting for it: a match for the connection's end first, then its user,
-// so that a connection which ends in between is one whose user the bus does not know. sd_bus_track would
-// wait for the bus, trust anybody's word that a connection has ended, and leave the bus where that has no
-// match left for us. The match is the bus's alone, and BusConnection's filter sees the signal: with a match
-// of sd-bus's, each message would be compared with that, 500 instructions a question.
+// Both are asked of the bus without waiting for it: a match for the connection's end first, then
+// its user, so that a connection which ends in between is one whose user the bus does not know.
+// sd_bus_track would wait for the bus, trust anybody's word that a connection has ended, and leave
+// the bus where that has no match left for us. The match is the bus's alone, and BusConnection's
+// filter sees the signal: with a match of sd-bus's, each message would be compared with that, 500
+// instructions a question.
 
 internal import CSystemd
 internal import Glibc
@@ -142,7 +143,8 @@ final class Tracked {
     return call
   }
 
-  /// `then` gets the reply, and this object as its userdata, as long as the slot is kept that comes back.
+  /// `then` gets the reply, and this object as its userdata, as long as the slot is kept that comes
+  /// back.
   private func ask(
     _ method: String, _ argument: String, _ then: sd_bus_message_handler_t
   ) throws(Errno) -> OpaquePointer? {

@@ -163,8 +163,8 @@ final class OwnedMessage {
     OwnedMessage(taking: try call.makeReply().raw)
   }
 
-  /// What a reply needs of a call that waits for somebody: the call itself would keep all the fds and
-  /// words that came with it for as long.
+  /// What a reply needs of a call that waits for somebody: the call itself would keep all the fds
+  /// and words that came with it for as long.
   static func stub(of call: Message) throws(Errno) -> OwnedMessage {
     var cookie: UInt64 = 0
     try checked(sd_bus_message_get_cookie(call.raw, &cookie))
@@ -191,8 +191,8 @@ final class OwnedMessage {
   func send() throws(Errno) { try message.send() }
 }
 
-/// A letter of D-Bus's type signatures; as a literal it costs nothing, where a Character would be taken
-/// apart at every use.
+/// A letter of D-Bus's type signatures; as a literal it costs nothing, where a Character would be
+/// taken apart at every use.
 struct TypeCode: ExpressibleByUnicodeScalarLiteral {
   let code: CChar
   init(unicodeScalarLiteral letter: Unicode.Scalar) {

@@ -1,8 +1,9 @@
-// Every name of the D-Bus contract, once; hints are in Placement's HintTable. dbus/*.xml say what they mean.
+// Every name of the D-Bus contract, once; hints are in Placement's HintTable. dbus/*.xml say what
+// they mean.
 //
-// Sources/CBus/vtables.c has the members' names besides, since sd-bus's macros take literals only: BusTests
-// compares them with these. A name that is compared with words of a caller's message, or is on the way of
-// an answer, is a StaticString, of which no String is made.
+// Sources/CBus/vtables.c has the members' names besides, since sd-bus's macros take literals only:
+// BusTests compares them with these. A name that is compared with words of a caller's message, or
+// is on the way of an answer, is a StaticString, of which no String is made.
 
 package enum Names {
   /// primed's own, of the daemon and its tools; the contract's is the bus name's number.

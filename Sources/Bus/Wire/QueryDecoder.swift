@@ -1,8 +1,8 @@
 // From a call to a question: everything is checked before anything is done. The fds stay the
 // message's own.
 //
-// A message of 32 MiB has room for millions of fds, hints and values, and everybody else waits while one
-// is read: what is more than anyone could mean is not read to its end.
+// A message of 32 MiB has room for millions of fds, hints and values, and everybody else waits
+// while one is read: what is more than anyone could mean is not read to its end.
 
 internal import CShims
 internal import CSystemd
@@ -41,7 +41,8 @@ extension Message {
     return decoded.planes.count == 0 ? .failure(.noPlanes) : .success(decoded)
   }
 
-  /// `a{sv}`, as `method` takes it. Unknown keys are passed over; a known key of another type is an error.
+  /// `a{sv}`, as `method` takes it. Unknown keys are passed over; a known key of another type is an
+  /// error.
   func readHints(for method: Hint.Methods = .place) throws(BusError) -> Hints {
     var hints = Hints()
     if let failure = try readHints(into: &hints, for: method) { throw failure }
@@ -125,7 +126,8 @@ extension Message {
     try leave()
   }
 
-  /// false: a known key whose value has the wrong type. What `method` does not take is read and dropped.
+  /// false: a known key whose value has the wrong type. What `method` does not take is read and
+  /// dropped.
   private func readHint(
     _ key: UnsafePointer<CChar>, for method: Hint.Methods, into hints: inout Hints,
     _ elements: inout Int, _ failure: inout BusError?

@@ -1,10 +1,11 @@
-// What is known of every buffer asked about lately: an open-addressing table of plain records, bounded
-// by count. When it is full, the user with the most buffers gives way to who adds one, with what was asked
-// about least recently: nobody's flood makes others' buffers forgotten. A look-up allocates nothing and
-// counts no references.
+// What is known of every buffer asked about lately: an open-addressing table of plain records,
+// bounded by count. When it is full, the user with the most buffers gives way to who adds one, with
+// what was asked about least recently: nobody's flood makes others' buffers forgotten. A look-up
+// allocates nothing and counts no references.
 //
-// Invariants: `index` is a power of two and at most five eighths full; an entry is a record's position + 1, 0
-// is empty; the records of each user form one list from its share's `newest` to its `oldest`.
+// Invariants: `index` is a power of two and at most five eighths full; an entry is a record's
+// position + 1, 0 is empty; the records of each user form one list from its share's `newest` to its
+// `oldest`.
 
 package struct BufferCache {
   private struct Record {
@@ -85,7 +86,8 @@ package struct BufferCache {
     link(record)
   }
 
-  /// Adds it to the user's share, or replaces what is known of it; it stays in the share that it is in.
+  /// Adds it to the user's share, or replaces what is known of it; it stays in the share that it is
+  /// in.
   package mutating func store(
     _ facts: BufferFacts, of buffer: BufferIdentity, for user: UInt32 = 0
   ) {
@@ -183,7 +185,8 @@ package struct BufferCache {
     return shares.count - 1
   }
 
-  /// The share with the most records: `own` if it is among them, else the one looked at longest ago.
+  /// The share with the most records: `own` if it is among them, else the one looked at longest
+  /// ago.
   private func largest(preferring own: Int) -> Int {
     var largest = own
     for share in shares.indices where shares[share].count >= max(1, shares[largest].count) {

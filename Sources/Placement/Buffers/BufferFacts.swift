@@ -1,9 +1,9 @@
 // What is known of one dma-buf, merged over all looks at it. Plain data, kept by the thousand.
 //
-// A look tells the *state*; what is wanted is the *home*, where the exporter gives the buffer its best
-// access. The devices that could reach it at every look are those that reach it at home: a buffer that
-// was evicted is reached by more devices than at home, never by fewer. So a device that once would have
-// moved it stays out, and one look more can only narrow the home set.
+// A look tells the *state*; what is wanted is the *home*, where the exporter gives the buffer its
+// best access. The devices that could reach it at every look are those that reach it at home: a
+// buffer that was evicted is reached by more devices than at home, never by fewer. So a device that
+// once would have moved it stays out, and one look more can only narrow the home set.
 
 /// How often to look again at what isn't settled.
 package enum Recheck {
@@ -75,8 +75,8 @@ package struct BufferFacts: Sendable, Equatable {
     get { marks.contains(.homeIsCertain) }
     set { if newValue { marks.insert(.homeIsCertain) } else { marks.remove(.homeIsCertain) } }
   }
-  /// Taught by a sibling, not observed itself: good for an answer, but that they are siblings is the
-  /// asker's word, so no import may rest on it.
+  /// Taught by a sibling, not observed itself: good for an answer, but that they are siblings is
+  /// the asker's word, so no import may rest on it.
   package internal(set) var seeded: Bool {
     get { marks.contains(.seeded) }
     set { if newValue { marks.insert(.seeded) } else { marks.remove(.seeded) } }
@@ -86,8 +86,8 @@ package struct BufferFacts: Sendable, Equatable {
     get { marks.contains(.hasPeer) }
     set { if newValue { marks.insert(.hasPeer) } else { marks.remove(.hasPeer) } }
   }
-  /// Of those that may have exported it, whose it would be in system memory by their own records: what
-  /// a device imports, and what it exported from there, it records alike.
+  /// Of those that may have exported it, whose it would be in system memory by their own records:
+  /// what a device imports, and what it exported from there, it records alike.
   package func recordedSystem(among devices: DeviceTable) -> DeviceSet {
     marks.contains(.recordsSaySystem) ? recording(among: devices) : DeviceSet()
   }
@@ -99,9 +99,9 @@ package struct BufferFacts: Sendable, Equatable {
   private var reached: DeviceSet { reachedDedicated.union(reachedElsewhere) }
   /// Reached it every time.
   package var reachedAlways: DeviceSet { reached.subtracting(refused).subtracting(failing) }
-  /// Those that reach it at home without being its exporter, as far as is known. Reach counts for the
-  /// memory that it was seen in: who reached it while it was evicted would keep it from going home. Only
-  /// where its exporter is gone is its home gone, too.
+  /// Those that reach it at home without being its exporter, as far as is known. Reach counts for
+  /// the memory that it was seen in: who reached it while it was evicted would keep it from going
+  /// home. Only where its exporter is gone is its home gone, too.
   package var reachedAtHome: DeviceSet {
     switch home {
     case .dedicated where !exporters.candidates.devices.isEmpty:
@@ -187,8 +187,9 @@ extension BufferFacts {
     seeded = false
   }
 
-  /// Now that it was seen itself, a sibling's word counts only as more looks, and not even that if the look
-  /// shows that it was none: what a sibling reached at home is not moved by reaching this one.
+  /// Now that it was seen itself, a sibling's word counts only as more looks, and not even that if
+  /// the look shows that it was none: what a sibling reached at home is not moved by reaching this
+  /// one.
   private mutating func keepWhatAgrees(
     with look: Observation, of buffer: BufferIdentity, among devices: DeviceTable
   ) {
@@ -244,8 +245,8 @@ extension BufferFacts {
     }
   }
 
-  /// What one sibling showed, added to what others did before. Those that no one device can have exported
-  /// were no siblings, and the latest counts.
+  /// What one sibling showed, added to what others did before. Those that no one device can have
+  /// exported were no siblings, and the latest counts.
   package mutating func add(earlier: BufferFacts) {
     let common = exporters.candidates.intersection(earlier.exporters.candidates)
     guard !common.isEmpty, !homeIsCertain else { return }
@@ -260,10 +261,10 @@ extension BufferFacts {
     interval = min(interval, earlier.interval)
   }
 
-  /// What a sibling's observation taught, for a buffer not observed itself: never above `state`, and to
-  /// be observed once it has outlived a resize. Only that one device exported it and that it belongs in
-  /// that one's dedicated memory is taught: a copy in system memory is told apart by no sibling.
-  /// nil: nothing of that, or the exporter is not one of `safe`.
+  /// What a sibling's observation taught, for a buffer not observed itself: never above `state`,
+  /// and to be observed once it has outlived a resize. Only that one device exported it and that it
+  /// belongs in that one's dedicated memory is taught: a copy in system memory is told apart by no
+  /// sibling. nil: nothing of that, or the exporter is not one of `safe`.
   package func seed(safeOn safe: DeviceSet, at now: Milliseconds) -> BufferFacts? {
     guard home == .dedicated, let exporter = exporters.candidates.certain, safe.contains(exporter)
     else { return nil }

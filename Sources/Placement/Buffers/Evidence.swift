@@ -13,8 +13,9 @@ package enum ExporterName: Hashable, Sendable {
 /// An exporting driver's own record of what it was asked to allocate, read on that device.
 package enum DriverRecord: Sendable, Equatable {
   case none
-  /// The allocation was meant for dedicated memory: proof of the exporter as well, since an imported
-  /// buffer is always recorded as system memory (AMDGPU_GEM_OP, RADEON_GEM_OP, NOUVEAU_GEM_INFO).
+  /// The allocation was meant for dedicated memory: proof of the exporter as well, since an
+  /// imported buffer is always recorded as system memory (AMDGPU_GEM_OP, RADEON_GEM_OP,
+  /// NOUVEAU_GEM_INFO).
   case preferred(Memory)
 }
 
@@ -52,7 +53,8 @@ package struct Introspection: Sendable, Equatable {
   package var registered: Bool
   package var residency: Memory
   package var preferred: Memory
-  /// How many importers are attached; nil: unknown. A hint, read without their lock: it decides nothing.
+  /// How many importers are attached; nil: unknown. A hint, read without their lock: it decides
+  /// nothing.
   package var attached: UInt8?
   /// Of these, how many can use the exporter's own memory over the bus; likewise.
   package var peers: UInt8?

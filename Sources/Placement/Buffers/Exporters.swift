@@ -1,5 +1,5 @@
-// The exporter as a narrowing set: who may have exported a dma-buf, given what is known so far. Each
-// source of evidence intersects it or says nothing; an intersection never becomes empty.
+// The exporter as a narrowing set: who may have exported a dma-buf, given what is known so far.
+// Each source of evidence intersects it or says nothing; an intersection never becomes empty.
 
 /// How far a source is to be believed; where two contradict each other, the stronger one holds.
 package enum ExporterSource: UInt8, Sendable, Comparable {
@@ -7,7 +7,8 @@ package enum ExporterSource: UInt8, Sendable, Comparable {
   package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 }
 
-/// Devices that may have exported a buffer, and whether it may be of no device or of one that is gone.
+/// Devices that may have exported a buffer, and whether it may be of no device or of one that is
+/// gone.
 package struct ExporterSet: Sendable, Equatable {
   package struct Beyond: OptionSet, Sendable, Hashable {
     package var rawValue: UInt8
@@ -96,9 +97,9 @@ package struct ExporterEvidence: Sendable, Equatable {
 }
 
 extension DeviceTable {
-  /// Before anything is known of a buffer but its age. What is younger than the latest unplug is of no
-  /// device that was unplugged, and what is younger than the beginning of a sleep that still lasts is
-  /// not of the sleeper: allocating would have woken it.
+  /// Before anything is known of a buffer but its age. What is younger than the latest unplug is of
+  /// no device that was unplugged, and what is younger than the beginning of a sleep that still
+  /// lasts is not of the sleeper: allocating would have woken it.
   package func possibleExporters(of buffer: BufferIdentity) -> ExporterSet {
     var set = ExporterSet(exporting, beyond: .noDevice)
     if buffer.inode < goneBefore { set.beyond.insert(.gone) }
@@ -106,15 +107,17 @@ extension DeviceTable {
     return set
   }
 
-  /// By a buffer's age and by the name that fdinfo shows, which the kernel tells without being asked.
+  /// By a buffer's age and by the name that fdinfo shows, which the kernel tells without being
+  /// asked.
   package func exporters(of buffer: BufferIdentity, named name: ExporterName) -> ExporterSet {
     var evidence = ExporterEvidence(of: buffer, among: self)
     if let named = exporters(named: name) { evidence.narrow(to: named, by: .name) }
     return evidence.candidates
   }
 
-  /// Who must be reckoned with before an import: where sources contradict each other, the stronger one is
-  /// good for an answer, and nothing is good enough for an import that could move the buffer.
+  /// Who must be reckoned with before an import: where sources contradict each other, the stronger
+  /// one is good for an answer, and nothing is good enough for an import that could move the
+  /// buffer.
   package func exporters(forImportsBy evidence: ExporterEvidence) -> ExporterSet {
     guard evidence.contradicted else { return evidence.candidates }
     return ExporterSet(exporting, beyond: [.noDevice, .gone, .anything])

@@ -84,8 +84,8 @@ package struct Observation: Sendable {
     narrow(&evidence, byWhatItsTakersCanImport: devices)
   }
 
-  /// One of those that took it can't have taken a buffer whose import is known to be refused. Where that
-  /// would leave nobody, it is the row that is wrong.
+  /// One of those that took it can't have taken a buffer whose import is known to be refused. Where
+  /// that would leave nobody, it is the row that is wrong.
   private func narrow(
     _ evidence: inout ExporterEvidence, byWhatItsTakersCanImport devices: DeviceTable
   ) {
@@ -97,8 +97,8 @@ package struct Observation: Sendable {
     if !rest.devices.isEmpty { evidence.narrow(to: rest, by: .refusals) }
   }
 
-  /// The memory that the buffer lies in now, as far as this observation tells. That it lies in system
-  /// memory shows only in a device that can't reach the exporter's own.
+  /// The memory that the buffer lies in now, as far as this observation tells. That it lies in
+  /// system memory shows only in a device that can't reach the exporter's own.
   package func residency(exporters: ExporterSet, among devices: DeviceTable) -> Memory {
     if let introspection, introspection.residency != .unknown { return introspection.residency }
     if devices.onlySystem(exporters) { return .system }
@@ -122,21 +122,21 @@ package struct Observation: Sendable {
     return recordedSystem
   }
 
-  /// Whether each device that may be the exporter can only have it in system memory, by its nature or by
-  /// its own record.
+  /// Whether each device that may be the exporter can only have it in system memory, by its nature
+  /// or by its own record.
   package func isOfSystemMemory(exporters: ExporterSet, among devices: DeviceTable) -> Bool {
     devices.staysPut(
       exporters, where: devices.systemOnly.union(inSystemMemory(among: devices)))
   }
 
-  /// Those that can use it where it lies. What belongs in system memory lies there, whoever of those
-  /// that imported it is the exporter.
+  /// Those that can use it where it lies. What belongs in system memory lies there, whoever of
+  /// those that imported it is the exporter.
   package func reaching(exporters: ExporterSet, among devices: DeviceTable) -> DeviceSet {
     isOfSystemMemory(exporters: exporters, among: devices) ? reached.union(attached) : reached
   }
 
-  /// What the exporter itself says that the buffer was meant for. Importers record system memory too,
-  /// so that counts only if all that may be the exporter say so.
+  /// What the exporter itself says that the buffer was meant for. Importers record system memory
+  /// too, so that counts only if all that may be the exporter say so.
   package func intention(exporters: ExporterSet) -> Memory {
     if !recordedDedicated.isEmpty { return .dedicated }
     if !exporters.devices.isEmpty && !exporters.beyond.contains(.gone)
@@ -165,7 +165,8 @@ extension DeviceTable {
     staysPut(exporters, where: systemOnly)
   }
 
-  /// Whether all that may have exported a buffer are of these, or could only hold it in system memory.
+  /// Whether all that may have exported a buffer are of these, or could only hold it in system
+  /// memory.
   func staysPut(_ exporters: ExporterSet, where staying: DeviceSet) -> Bool {
     exporters.devices.subtracting(staying).isEmpty
       && (!exporters.beyond.contains(.gone) || goneSystemOnly && goneDrivers != DriverSet())

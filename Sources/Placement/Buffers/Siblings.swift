@@ -1,5 +1,5 @@
-// Swapchains: buffers of one client with the same format, modifier and size are siblings, and what one
-// of them taught seeds the next, so that a storm of short-lived buffers costs no probes.
+// Swapchains: buffers of one client with the same format, modifier and size are siblings, and what
+// one of them taught seeds the next, so that a storm of short-lived buffers costs no probes.
 
 package struct SiblingKey: Hashable, Sendable {
   /// A caller's word about clients must not teach another's buffers.
@@ -33,9 +33,9 @@ package struct Siblings {
 
   package var count: Int { taught.count }
 
-  /// What the siblings of a new buffer taught; nil: nothing, or only guesses, or nothing that would be
-  /// safe to follow if the buffer were no sibling. That it is one is the asker's word: one pid may be
-  /// Xwayland, with the games of two GPUs.
+  /// What the siblings of a new buffer taught; nil: nothing, or only guesses, or nothing that would
+  /// be safe to follow if the buffer were no sibling. That it is one is the asker's word: one pid
+  /// may be Xwayland, with the games of two GPUs.
   /// - Parameter exporters: who may have exported the buffer by what the kernel says of itself.
   package func seed(
     for key: SiblingKey, mayBeOf exporters: ExporterSet, among devices: DeviceTable,

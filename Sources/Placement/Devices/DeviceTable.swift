@@ -124,8 +124,8 @@ package final class DeviceTable: Sendable {
     awake = those { entry, _ in entry.description.power != .suspended }
     undisturbed = those { _, info in !info.wakesWhenAsked }
     cardOnly = those { entry, _ in entry.description.render == nil }
-    // What was seen of a device outdoes what its row says: virtio_gpu imports where it has blobs and
-    // no virgl.
+    // What was seen of a device outdoes what its row says: virtio_gpu imports where it has blobs
+    // and no virgl.
     func refusesByRow(_ entry: DeviceEntry, _ info: DriverInfo) -> Bool {
       entry.importsSeen != true && info.refusesImports?.contains(kernel) == true
     }

@@ -1,6 +1,7 @@
-// The hints of the contract, one row each. The D-Bus decoder, primectl, scenarios, the manual, the interface
-// XML and the C client's header take name, type and meaning from here (the last three by
-// systemd/man/generate, which reads the table in this file). The order is that of `Hints.Keys` and of the manual.
+// The hints of the contract, one row each. The D-Bus decoder, primectl, scenarios, the manual, the
+// interface XML and the C client's header take name, type and meaning from here (the last three by
+// systemd/man/generate, which reads the table in this file). The order is that of `Hints.Keys` and
+// of the manual.
 
 package enum Hint: UInt8, Sendable, CaseIterable {
   case samplingDevice, targetDevice, primaryDevice, usage, format, modifier, client, candidates

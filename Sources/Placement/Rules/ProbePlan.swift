@@ -65,8 +65,8 @@ package struct ProbePlan: Sendable, Equatable {
   ///   - inSystemMemory: possible exporters whose buffer would lie in system memory, by what the
   ///   kernel or the driver's record says: no import moves it then.
   ///   - asked: devices asked in this observation already.
-  ///   - intentionKnown: whether the home is known, so that the exporter's record would tell nothing
-  ///   new.
+  ///   - intentionKnown: whether the home is known, so that the exporter's record would tell
+  ///   nothing new.
   package init(
     exporters: ExporterSet, among devices: DeviceTable, inSystemMemory: DeviceSet,
     asked: DeviceSet, intentionKnown: Bool, _ scope: ProbeScope

@@ -210,8 +210,8 @@ package struct Answer: Sendable, Equatable {
   /// Served although an observation of the buffer was due or in progress, which may change the
   /// answer.
   package var stale: Bool
-  /// A reference, so that an answer stays small: it is copied several times, and few callers ask for
-  /// verdicts.
+  /// A reference, so that an answer stays small: it is copied several times, and few callers ask
+  /// for verdicts.
   private var kept: KeptVerdicts?
   /// nil: not asked for.
   package var verdicts: Verdicts? {

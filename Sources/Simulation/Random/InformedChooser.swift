@@ -3,8 +3,8 @@
 //
 // Every other buffer that the day could have had in this one's place is played as well. If primed
 // learns the same of both, no evidence tells them apart, and whoever chooses must choose alike. The
-// chooser names the device on which the fewest of them, by how often each is made, come to harm; and
-// like primed none on which one of them hangs, as long as there is another.
+// chooser names the device on which the fewest of them, by how often each is made, come to harm;
+// and like primed none on which one of them hangs, as long as there is another.
 
 internal import Placement
 

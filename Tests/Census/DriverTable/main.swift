@@ -1,5 +1,5 @@
-// Prints the driver table as it holds on one kernel, a JSON object a line, for the census to compare with
-// that kernel's source:  driver-table MAJOR.MINOR
+// Prints the driver table as it holds on one kernel, a JSON object a line, for the census to
+// compare with that kernel's source:  driver-table MAJOR.MINOR
 
 import Placement
 

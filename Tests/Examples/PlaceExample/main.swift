@@ -1,8 +1,8 @@
-// PlaceExample ADDRESS DEFAULT [--follow | --explain | --cancel] BUFFER...: asks about each simulated buffer twice,
-// with async/await.
-// --follow: then asks about the last one again and again, at each change, until it is used elsewhere.
-// --explain: then prints all that primed knows of the last one.
-// --cancel: asks about each only once, and takes the question back before there is an answer.
+// PlaceExample ADDRESS DEFAULT [--follow | --explain | --cancel] BUFFER...: asks about each
+// simulated buffer twice, with async/await. --follow: then asks about the last one again and again,
+// at each change, until it is used elsewhere. --explain: then prints all that primed knows of the
+// last one. --cancel: asks about each only once, and takes the question back before there is an
+// answer.
 
 import Glibc
 import PrimedClient

@@ -1,5 +1,5 @@
-// Bodies of messages: the input is a recipe by which sd-bus makes one, whose types need not be those that the decoder
-// expects. What the decoder takes obeys the contract's limits.
+// Bodies of messages: the input is a recipe by which sd-bus makes one, whose types need not be
+// those that the decoder expects. What the decoder takes obeys the contract's limits.
 
 import CSystemd
 import Glibc

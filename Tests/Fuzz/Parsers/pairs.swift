@@ -1,4 +1,5 @@
-// An administrator's rows of the pair table: what is read as a row is read as the same row when it is written.
+// An administrator's rows of the pair table: what is read as a row is read as the same row when it
+// is written.
 
 @_cdecl("LLVMFuzzerTestOneInput")
 public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
