@@ -61,7 +61,7 @@ extern "C" {
 
 /* How a device gets at a buffer; take other values as UNKNOWN. */
 enum primed_access {
-	PRIMED_ACCESS_UNKNOWN,     /* nobody can vouch: do as without primed */
+	PRIMED_ACCESS_UNKNOWN,     /* not known to work, nor to move it: try there, then as without primed */
 	PRIMED_ACCESS_NATIVE,      /* it exported the buffer */
 	PRIMED_ACCESS_IN_PLACE,    /* another device, and nothing moves */
 	PRIMED_ACCESS_MAY_MOVE,    /* an import could move the buffer */

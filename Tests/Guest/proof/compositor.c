@@ -124,10 +124,11 @@ static void follow(struct dmabuf *buffer, const struct primed_placement *placeme
 	printf("answer %s %s %s\n", device ? device->node : "-",
 	       accesses[placement->access < 6 ? placement->access : 0],
 	       placement->is_default ? "default" : "primed");
+	if (!placement->is_default && device && placement->access != PRIMED_ACCESS_UNREACHABLE &&
+	    import_on(buffer, device))
+		return;
 	if (placement->is_default || placement->access == PRIMED_ACCESS_UNKNOWN)
 		import_on_any(buffer);
-	else if (device && placement->access != PRIMED_ACCESS_UNREACHABLE)
-		import_on(buffer, device);
 }
 
 /* --- the question --- */
