@@ -40,6 +40,9 @@ extension ProbeWorkers {
       case .failure(let reason): return done(reason.outcome)
       case .success(.failed):
         return done(.known(DeviceAbilities(noMove: .unknown, imports: false)))
+      case .success(nil) where choice.device.row.info.refusesImports?.contains(kernel) == true:
+        // There was nothing to try it with, so its row's word stands.
+        return done(.known(DeviceAbilities(noMove: .unknown, imports: false)))
       case .success(.reached), .success(nil): break
       }
       let found = { done(.known(DeviceAbilities(noMove: $0, imports: true))) }

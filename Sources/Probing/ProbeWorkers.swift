@@ -33,7 +33,7 @@ package final class ProbeWorkers: Prober {
   let plainBuffers: PlainBuffers
   /// Whether NO_MOVE is heeded, by import function: on one kernel a function always does the same.
   var noMoveVerdicts: [String: NoMove] = [:]
-  private let kernel = KernelVersion(kernelRelease())
+  let kernel = KernelVersion(kernelRelease())
   /// All devices that may be opened now.
   package var devices: () -> [(slot: DeviceSlot, device: DeviceDescription)] = { [] }
   /// A device answered after a deadline had passed.
