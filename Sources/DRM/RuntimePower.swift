@@ -19,7 +19,7 @@ private func power(fromStatus status: String) -> Power {
   }
 }
 
-/// Whether what resumes it would wake it now.
+/// Whether it is runtime suspended now. Reading this wakes nothing.
 package func sleeps(_ device: DeviceDescription) -> Bool { runtimePower(of: device) == .suspended }
 
 /// Whether a device that was just used stays awake for `time` at least, so that its node can be
