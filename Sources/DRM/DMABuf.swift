@@ -1,7 +1,6 @@
 // What the kernel says of a DMA-BUF's fd without a driver, file system or client being involved.
 
 internal import CShims
-internal import Glibc
 internal import Linux
 package import Placement
 package import Ports
@@ -49,15 +48,8 @@ package final class DMABufReader: BufferReader {
   /// An O_PATH fd gives no access to the file, so no driver accepts it as a DMA-BUF.
   private static func isOpenedAsPath(_ fd: Int32) -> Bool { primed_is_path_only(fd) }
 
-  /// A DMA-BUF's is some 150 bytes, and one read(2) gives all of them (seq_read_iter in
-  /// fs/seq_file.c: one record, by single_open in fs/proc/fd.c).
+  /// A DMA-BUF's is some 150 bytes.
   private static func fdinfo(_ fd: Int32) -> FDInfo {
-    let opened = open("/proc/self/fdinfo/\(fd)", O_RDONLY | O_CLOEXEC)
-    guard opened >= 0 else { return FDInfo("") }
-    let file = OwnedFD(opened)
-    return FDInfo(
-      String(unsafeUninitializedCapacity: 1024) { buffer in
-        max(0, read(file.rawValue, buffer.baseAddress, buffer.count))
-      })
+    FDInfo(readText("/proc/self/fdinfo/\(fd)", atMost: 1024))
   }
 }

@@ -2,20 +2,15 @@
 
 internal import Glibc
 
-/// The first 16 KiB of a file; "" if it can't be read. For sysfs and /proc only: never for a path
-/// that a client named.
-package func readText(_ path: String) -> String {
+/// What one read(2) of at most `size` bytes gives; "" if the file can't be read. That is all of a
+/// sysfs attribute, and of a page of /proc that is one record (single_open; seq_read_iter in
+/// fs/seq_file.c). Never for a path that a client named.
+package func readText(_ path: String, atMost size: Int = 16384) -> String {
   let fd = open(path, O_RDONLY | O_CLOEXEC)
   guard fd >= 0 else { return "" }
   let file = OwnedFD(fd)
-  return String(unsafeUninitializedCapacity: 16384) { buffer in
-    var filled = 0
-    while filled < buffer.count {
-      let n = read(file.rawValue, buffer.baseAddress! + filled, buffer.count - filled)
-      if n <= 0 { break }
-      filled += n
-    }
-    return filled
+  return String(unsafeUninitializedCapacity: size) { buffer in
+    max(0, read(file.rawValue, buffer.baseAddress, buffer.count))
   }
 }
 
