@@ -128,9 +128,12 @@ extension SimulatedKernel {
     return devices[exporter]
   }
 
-  /// Whether the import alone maps, and so moves, nothing.
+  /// Whether the import alone maps, and so moves, nothing. Until 6.15 dma_buf_dynamic_attach mapped
+  /// where one of the two was not dynamic.
   private func mapsAtUse(_ dmabuf: SimulatedDMABuf, on device: Int) -> Bool {
-    exporter(of: dmabuf)?.facts.isDynamic == true && devices[device].facts.isDynamic
+    devices[device].facts.isDynamic
+      && (scenario.kernel.version > KernelVersion(6, 15)
+        || exporter(of: dmabuf)?.facts.isDynamic == true)
   }
 
   func movesAtAttach(_ dmabuf: SimulatedDMABuf) -> Bool {

@@ -144,6 +144,24 @@ let linear: UInt64 = 0
     #expect((decision.rule, decision.access) == (.lastResort, .unreachable))
   }
 
+  /// xe may hang on a buffer of the NVIDIA device that went, which can't have made an Intel tiling.
+  @Test func noTilingIsOfAGoneDeviceOfAnotherVendor() {
+    func decision(gone driver: String, modifier: UInt64?) -> (device: String?, access: Access) {
+      var machine = Machine.workstation("xe", "nvidia-drm", noMove: .ignored)
+      machine.add("gone", driver)
+      machine.remove("gone")
+      let decision = machine.decide(machine.facts(machine.look(name: .drm))) {
+        $0.modifier = modifier
+        $0.primaryDevice = machine.number("a")
+      }
+      return (machine.name(decision.device), decision.access)
+    }
+    let intel: UInt64 = 0x0100_0000_0000_0001
+    #expect(decision(gone: "nvidia-drm", modifier: intel) == ("a", .native))
+    #expect(decision(gone: "xe", modifier: intel).access != .native)
+    #expect(decision(gone: "nvidia-drm", modifier: nil).device != "a")
+  }
+
   /// The row is about video memory; PRIME render offload's copies are made for the other device.
   @Test func nvidiasCopyInSystemMemoryHangsNobody() {
     let laptop = Machine.laptop("nvidia-drm", noMove: .ignored)

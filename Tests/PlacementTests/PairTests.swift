@@ -53,6 +53,20 @@ import Testing
     }
   }
 
+  /// dma_buf_dynamic_attach maps nothing any more, not even of an exporter that is not dynamic.
+  @Test func anImporterThatMapsLateMapsNothingAtAttachOnNewKernels() {
+    func stays(_ exporter: String, _ importer: String, _ kernel: KernelVersion?) -> Bool {
+      PairTable().stays(
+        exporter: DriverID(exporter), importer: DriverID(importer), kernel: kernel)
+    }
+    #expect(stays("nvidia-drm", "amdgpu", KernelVersion(7, 3)))
+    #expect(!stays("nvidia-drm", "amdgpu", KernelVersion(6, 12)))
+    #expect(!stays("nvidia-drm", "radeon", KernelVersion(7, 3)), "it maps inside the ioctl")
+    for exporter in ["i915", "nouveau", "radeon", "vmwgfx"] {
+      #expect(!stays(exporter, "amdgpu", KernelVersion(7, 3)), "\(exporter): the attachment moves")
+    }
+  }
+
   @Test func nvidiaHangsOthersAndNotItself() {
     let table = PairTable()
     #expect(

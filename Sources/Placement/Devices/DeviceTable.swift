@@ -240,6 +240,12 @@ package final class DeviceTable: Sendable {
     return tilers[vendor]
   }
 
+  /// Whether a device that has gone may have used this tiling.
+  func mayHaveGone(tilingWith modifier: UInt64) -> Bool {
+    guard let vendor = LayoutVendor(rawValue: UInt8(modifier >> 56)) else { return true }
+    return goneDrivers.contains { $0.info.reads(layoutOf: vendor) }
+  }
+
   // MARK: Look-up
 
   /// The device with this render or card node number.

@@ -36,6 +36,12 @@ package struct KernelRange: Sendable, Hashable {
   }
 }
 
+extension KernelRange {
+  /// dma_buf_dynamic_attach (drivers/dma-buf/dma-buf.c) does not map. Until 6.15 it did where only one
+  /// of the two drivers is dynamic [6.1, 6.12; 7.3].
+  static let attachMapsNothing = since(7, 3)
+}
+
 /// A fact, and the kernels on which it holds.
 package struct Dated<Fact: Sendable & Hashable>: Sendable, Hashable {
   package var fact: Fact

@@ -124,7 +124,10 @@ struct PlaneReach {
     if !sound.isEmpty { exporters.devices = sound }
     if exporters.certain == nil, let modifier, let tiling = devices.devices(tilingWith: modifier) {
       let narrowed = exporters.devices.intersection(tiling)
-      if !narrowed.isEmpty { exporters.devices = narrowed }
+      if !narrowed.isEmpty {
+        exporters.devices = narrowed
+        if !devices.mayHaveGone(tilingWith: modifier) { exporters.beyond.remove(.gone) }
+      }
       if exporters.certain != nil { confidence = max(confidence, .state) }
     }
     return exporters
