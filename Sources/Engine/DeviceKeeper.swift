@@ -173,6 +173,7 @@ final class DeviceKeeper {
       noteAnswer(slot)
     case .asleep: noteAsleep(slot)
     case .gone: noteGone(slot)
+    case .unopened: noteUnopened(slot)
     case .timedOut: noteTimeout(slot)
     }
   }
@@ -187,31 +188,47 @@ final class DeviceKeeper {
     commit(registry.remove(sysfsPath: entry.description.sysfsPath))
   }
 
-  // MARK: Unresponsive devices
+  // MARK: Devices that don't answer, or can't be opened
 
   func noteTimeout(_ slot: DeviceSlot) {
     timeouts += 1
     guard let entry = registry[slot], entry.state == .ready || entry.state == .unresponsive else {
       return
     }
+    retryLater(slot)
+    commit(registry.set(.unresponsive, of: slot))
+  }
+
+  /// Its node can't be opened: the device has gone, or primed has no right to (EACCES), or the
+  /// driver refuses. Until the next try no question waits for it.
+  func noteUnopened(_ slot: DeviceSlot) {
+    noteGone(slot)
+    guard registry[slot]?.state == .ready else { return }
+    retryLater(slot)
+    commit(registry.set(unopenable: true, of: slot))
+  }
+
+  private func retryLater(_ slot: DeviceSlot) {
     var retry = retries[slot] ?? Retry(at: 0, interval: Retry.first / 2)
     retry.interval = min(retry.interval * 2, Retry.last)
     retry.at = time.now + retry.interval
     retries[slot] = retry
-    commit(registry.set(.unresponsive, of: slot))
   }
 
   /// The device answered, possibly long after the deadline.
   func noteAnswer(_ slot: DeviceSlot) {
     retries[slot] = nil
+    commit(registry.set(unopenable: false, of: slot))
     if registry[slot]?.state == .unresponsive { commit(registry.set(.ready, of: slot)) }
   }
 
   /// Asks the devices whose retry is due whether they answer again. No query waits for the result.
-  func retryUnresponsive() {
+  func retryFailed() {
     let now = time.now
     for (slot, retry) in retries where retry.at <= now && assessing[slot] == nil {
-      guard registry[slot]?.state == .unresponsive else { continue }
+      guard let entry = registry[slot], entry.state == .unresponsive || entry.unopenable else {
+        continue
+      }
       retries[slot]?.at = now + retry.interval
       assess(slot, wake: false) {}
     }

@@ -158,6 +158,7 @@ final class PendingObservation {
     case .asleep: keeper.noteAsleep(slot)
     case .exporterAway: keeper.readPower()
     case .gone: keeper.noteGone(slot)
+    case .unopened: keeper.noteUnopened(slot)
     case .timedOut: keeper.noteTimeout(slot)
     case .reached, .wouldMove, .refused: break
     }

@@ -207,7 +207,7 @@ package final class QueryEngine {
     askers += 1
     search(query.hints)
     readPower(for: query.hints)
-    keeper.retryUnresponsive()
+    keeper.retryFailed()
     var looked = false
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1

@@ -120,6 +120,7 @@ package enum AbilityOutcome: Sendable, Equatable {
   case known(DeviceAbilities)
   case asleep
   case gone
+  case unopened
   case timedOut
 }
 

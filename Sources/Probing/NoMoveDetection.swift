@@ -9,12 +9,13 @@ package import Ports
 
 /// Why an import gave no result.
 enum NotImported: Error {
-  case asleep, gone, timedOut
+  case asleep, gone, unopened, timedOut
 
   fileprivate var outcome: AbilityOutcome {
     switch self {
     case .asleep: .asleep
     case .gone: .gone
+    case .unopened: .unopened
     case .timedOut: .timedOut
     }
   }
@@ -136,6 +137,7 @@ extension ProbeWorkers {
       switch end {
       case .done(.imported(.used(let result))): then(.success(result))
       case .done(.imported(.asleep)): then(.failure(.asleep))
+      case .done(.imported(.unopened)): then(.failure(.unopened))
       case .timedOut: then(.failure(.timedOut))
       case .gone, .exporterReleased, .done: then(.failure(.gone))
       }

@@ -214,7 +214,7 @@ private func probeOnWorker(_ node: OpenNode, _ task: ProbeTask) -> ProbeOutcome 
   }
   switch use {
   case .asleep: return .asleep
-  case .unopened: return .gone
+  case .unopened: return .unopened
   case .used(nil): return .exporterAway
   case .used(.reached(let record)?): return .reached(record)
   case .used(.failed(let errno)?):

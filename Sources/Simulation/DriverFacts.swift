@@ -33,6 +33,8 @@ package struct DriverFacts: Sendable {
   /// Attaches dynamically, as exporter and importer: between two such drivers nothing is mapped
   /// before the first use.
   package var isDynamic = false
+  /// Mapping its dedicated memory for another driver's device fails, and moves nothing.
+  package var isUnmappable = false
   /// Another device's use of its dedicated memory hangs.
   package var hangsOthers = false
   /// Draws into what other devices exported.
@@ -119,6 +121,7 @@ package struct DriverFacts: Sendable {
     },
     DriverFacts("nvidia-drm") {
       $0.memory = .dedicated
+      $0.isUnmappable = true
       $0.hangsOthers = true
       $0.writesImports = false
       $0.layouts = [0x03]
@@ -126,6 +129,7 @@ package struct DriverFacts: Sendable {
     DriverFacts("vmwgfx") {
       $0.memory = .dedicated
       $0.exporterName = "vmwgfx"
+      $0.isUnmappable = true
       // The importer oopses (seen in the guest with radeon).
       $0.hangsOthers = true
       $0.imports = .itsOwn

@@ -92,8 +92,14 @@ extension SimulatedKernel {
       if !alive && memory == .dedicated { return .fails }
       if reaches(memory == .dedicated ? .dedicated : .system, exporter) { return .inPlace }
       if reaches(.hangs, exporter) { return .hangs }
+      if memory == .dedicated, isUnmappable(exporter, by: device) { return .fails }
       return memory == .dedicated && reaches(.system, exporter) ? .moves : .fails
     }
+  }
+
+  private func isUnmappable(_ exporter: Int, by device: Int) -> Bool {
+    let facts = devices[exporter].facts
+    return facts.isUnmappable && devices[device].facts.driver != facts.driver
   }
 
   private var reachesOfNobodyAreListed: Bool {

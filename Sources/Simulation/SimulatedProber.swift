@@ -195,13 +195,14 @@ package final class SimulatedProber: Prober {
   /// Opens the device's node while `body` runs, unless that would wake the device without
   /// permission.
   private func withNode<T>(
-    of device: DeviceDescription, wake: Bool, gone: T, asleep: T, _ body: (SimulatedFile) -> T
+    of device: DeviceDescription, wake: Bool, gone: T, asleep: T, unopened: T,
+    _ body: (SimulatedFile) -> T
   ) -> T {
     guard let index = kernel.index(of: device), kernel.devices[index].plugged else { return gone }
     if kernel.devices[index].suspended, !wake, kernel.devices[index].facts.openWakes {
       return asleep
     }
-    guard let file = try? kernel.open(index) else { return gone }
+    guard let file = try? kernel.open(index) else { return unopened }
     defer { kernel.close(file) }
     kernel.dropMaster(file)
     return body(file)
@@ -209,7 +210,8 @@ package final class SimulatedProber: Prober {
 
   private func outcome(of task: ProbeTask) -> ProbeOutcome {
     withNode(
-      of: task.device, wake: task.wake, gone: ProbeOutcome.gone, asleep: .asleep
+      of: task.device, wake: task.wake, gone: ProbeOutcome.gone, asleep: .asleep,
+      unopened: .unopened
     ) { file in
       let sleeps = task.mustBeAwake.contains { device in
         kernel.index(of: device).map { kernel.devices[$0].suspended } ?? false
@@ -237,7 +239,9 @@ package final class SimulatedProber: Prober {
   // MARK: abilities, asked with sacrificial buffers
 
   private func abilities(_ device: DeviceDescription, wake: Bool) -> AbilityOutcome {
-    withNode(of: device, wake: wake, gone: AbilityOutcome.gone, asleep: .asleep) { file in
+    withNode(
+      of: device, wake: wake, gone: AbilityOutcome.gone, asleep: .asleep, unopened: .unopened
+    ) { file in
       let plain = scratch(.nobody, in: .system)
       guard accepts(plain, file, flags: 0) else {
         return .known(DeviceAbilities(noMove: .ignored, imports: false))

@@ -251,6 +251,23 @@ import Testing
     #expect(laptop.machine.now == failed + 1_000 + probeDeadline + 2_000)
   }
 
+  // MARK: Devices that can't be opened
+
+  @Test func aDeviceThatCantBeOpenedIsLeftOutAndTriedAgainWithBackOff() throws {
+    let laptop = try Laptop(noMove: .ignored)
+    laptop.machine.plug("soc", "v3d", minor: 7) { $0.openable = false }
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
+    let answer = laptop.machine.place(laptop.engine, 7)
+    #expect(answer.device == laptop.dgpu)
+    #expect((answer.access, answer.confidence) == (.native, .intent))
+    let assessments = laptop.machine.assessments
+    for _ in 0..<10 { _ = laptop.machine.place(laptop.engine, 7) { $0.fresh = true } }
+    #expect(laptop.machine.assessments == assessments, "it is not tried again at once")
+    laptop.machine.now += 1_000
+    for _ in 0..<10 { _ = laptop.machine.place(laptop.engine, 7) { $0.fresh = true } }
+    #expect(laptop.machine.assessments == assessments + 1)
+  }
+
   // MARK: Letting go
 
   @Test func theBufferIsHeldNoLongerThanTheLook() throws {

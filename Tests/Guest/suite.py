@@ -10,6 +10,7 @@ host's, go side by side, one a CPU, each printed when it ends; those that are ab
 """
 import collections
 import concurrent.futures
+import functools
 import io
 import itertools
 import json
@@ -38,7 +39,7 @@ KERNELS = {
                "quotas", "service", "sinks", "vmwgfx"),
     "6.12": (*DIFFERING, "objects"),
     # Without udmabuf, introspection waits for a buffer on a device there.
-    "6.1": (*DIFFERING, "introspection_service"),
+    "6.1": (*DIFFERING, "introspection_service", "objects"),
     "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "desktop-6.12": ("guard",),
 }
@@ -197,17 +198,22 @@ def run_group(images, parcel, group, out):
 def verdicts_of(image, parcel, group, out, say):
     """As `run_group` returns it; empty if the group could not start."""
     with tempfile.TemporaryDirectory(prefix="primed-share.") as share:
+        results = pathlib.Path(share, f"results-{group.name}")
+
+        def run(command, timeout):
+            results.unlink(missing_ok=True)
+            return vm.run(image, share, command, timeout, parcel, pace(parcel, group), out)
+
         try:
             command = shlex.join(["python3", "-B", "/parcel/tests/runner.py", group.prefix, group.name, *group.words])
             timeout = GROUP_TIMEOUT
             if group.name == "endurance":
                 timeout += 3600 + 60 * int((parcel / "minutes").read_text())
-            status = vm.run(image, share, command, timeout, parcel, pace(parcel, group), out)
+            status = vm.again_after_crash(functools.partial(run, command, timeout), say)
             if status:
                 say(f"the tests' runner ended with {status}")
         except vm.GuestDied as death:
             say(f"guest died: {death}")
-        results = pathlib.Path(share, f"results-{group.name}")
         lines = results.read_text().splitlines() if results.exists() else []
     verdicts = {}
     for line in lines:

@@ -36,16 +36,15 @@ import Testing
     #expect(machine.name(decision.device) == "b" && decision.access == .unknown)
   }
 
-  /// Better than the awake one, which would move it; nothing else is as good.
-  @Test func aSleeperThatMayBeTheOnlyOwnerIsNamed() {
+  /// What is shown now was drawn by a device that was awake.
+  @Test func aSleeperThatMayBeTheOnlyOwnerComesAfterThePrimaryDeviceThatIsAwake() {
     var machine = Machine.workstation("amdgpu", "amdgpu", noMove: .ignored)
     machine.change("b") { $0.description.power = .suspended }
     #expect(machine.name(machine.decide(unknown(machine), hints: linear).device) == "a")
     let facts = recorded(machine, by: "a")
-    #expect(machine.name(machine.decide(facts, hints: linear).device) == "b")
-    // Once it is awake, its record has not been read.
-    machine.change("b") { $0.description.power = .active }
-    #expect(machine.decide(recorded(machine, by: "a"), hints: linear).access == .mayMove)
+    #expect(machine.name(machine.decide(facts, hints: linear).device) == "a")
+    let asked = machine.decide(facts) { $0.primaryDevice = machine.number("b") }
+    #expect(machine.name(asked.device) == "b", "the asker's own device, asleep or not")
   }
 
   @Test func whereAllCouldBeHarmedOneOfThemIsNamed() {

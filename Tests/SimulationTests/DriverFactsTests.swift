@@ -51,6 +51,7 @@ import Testing
       guard let row = rows.row(DriverID(importer.driver), in: .dedicated) else { continue }
       #expect((row.attach == .moves) == (exporter.attach == .moves), "\(importer.driver)")
       #expect((row.use == .hangs) == exporter.hangsOthers, "\(importer.driver)")
+      #expect((row.map == .fails) == exporter.isUnmappable, "\(importer.driver)")
     }
   }
 }

@@ -233,7 +233,7 @@ import Testing
       try machine(
         devices: #"{ "id": "a", "driver": "xe", "card": 0, "render": 128, "openable": false }"#,
         buffers: #"{ "id": "u", "exporter": null, "home": "system", "residency": "system" }"#))
-    #expect(try rig.probe(0, "u", .safeImport) == .gone)
+    #expect(try rig.probe(0, "u", .safeImport) == .unopened)
     #expect(rig.kernel.held == 0)
   }
 

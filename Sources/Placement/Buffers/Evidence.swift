@@ -40,6 +40,8 @@ package enum ProbeOutcome: Sendable, Equatable {
   case exporterAway
   /// The device went away, or its nodes were closed for a release, in the middle.
   case gone
+  /// Its node can't be opened, though the device is there.
+  case unopened
   /// No answer before the deadline.
   case timedOut
 }

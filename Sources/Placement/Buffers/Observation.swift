@@ -32,7 +32,7 @@ package struct Observation: Sendable {
       if record == .preferred(.system) { recordedSystem.insert(slot) }
     case .wouldMove: wouldMove.insert(slot)
     case .refused: failing.insert(slot)
-    case .asleep, .exporterAway, .gone, .timedOut: break
+    case .asleep, .exporterAway, .gone, .unopened, .timedOut: break
     }
   }
 

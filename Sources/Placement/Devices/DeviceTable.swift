@@ -5,6 +5,8 @@
 package struct DeviceEntry: Sendable, Equatable {
   package var description: DeviceDescription
   package var state = DeviceState.ready
+  /// Opening its node failed at the last try. Others may be able to: it can still be chosen.
+  package var unopenable = false
   package var noMove = NoMove.unknown
   /// Whether it imported a scratch buffer; nil: not asked yet.
   package var importsSeen: Bool?
@@ -34,6 +36,8 @@ package final class DeviceTable: Sendable {
   /// Like `ready`, but the driver does not answer.
   package let silent: DeviceSet
   package let released: DeviceSet
+  /// Devices whose nodes primed can't open.
+  package let unopenable: DeviceSet
   package let awake: DeviceSet
   /// Devices that primed's own calls don't wake.
   package let undisturbed: DeviceSet
@@ -121,6 +125,7 @@ package final class DeviceTable: Sendable {
     ready = those { entry, _ in entry.state == .ready }.intersection(open)
     silent = those { entry, _ in entry.state == .unresponsive }.intersection(open)
     released = those { entry, _ in entry.state == .released }
+    unopenable = those { entry, _ in entry.unopenable }
     awake = those { entry, _ in entry.description.power != .suspended }
     undisturbed = those { _, info in !info.wakesWhenAsked }
     cardOnly = those { entry, _ in entry.description.render == nil }

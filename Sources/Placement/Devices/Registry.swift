@@ -114,6 +114,11 @@ package struct Registry: Sendable {
     change(slot) { $0.state = state }
   }
 
+  /// Answers don't change by it alone: a device that can't be opened is only not asked.
+  package mutating func set(unopenable: Bool, of slot: DeviceSlot) -> RegistryChange? {
+    change(slot, matters: false) { $0.unopenable = unopenable }
+  }
+
   package mutating func set(noMove: NoMove, imports: Bool, of slot: DeviceSlot) -> RegistryChange? {
     change(slot, matters: noMove == .honoured || !imports) {
       $0.noMove = noMove

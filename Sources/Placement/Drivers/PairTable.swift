@@ -118,13 +118,15 @@ package struct ExporterRows {
     holds(importer, in: memory) { $0.neverMoves } && !isSeenToMove(importer, in: memory)
   }
 
-  /// Whether an import leaves the buffer where it is: nothing of this pair moves it, or it is mapped
-  /// at the first use only, and primed never uses a buffer.
+  /// Whether an import leaves the buffer where it is: nothing of this pair moves it, or mapping it
+  /// fails, or it is mapped at the first use only, and primed never uses a buffer.
   package func stays(_ importer: DriverID, in memory: Memory = .unknown) -> Bool {
     let mapsLater =
       importer.driver.info.mapsAtUse
       && (driver.info.mapsAtUse || KernelRange.attachMapsNothing.contains(kernel))
-    return holds(importer, in: memory) { $0.neverMoves || $0.attach.stays && mapsLater }
+    return holds(importer, in: memory) {
+      $0.neverMoves || $0.attach.stays && (mapsLater || $0.map == .fails)
+    }
       && !isSeenToMove(importer, in: memory)
   }
 

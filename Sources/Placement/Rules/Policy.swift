@@ -115,7 +115,7 @@ private struct Choice {
   /// before the primary device; else one that may have it in memory of its own, since all others
   /// would move it out of there.
   var fallback: DeviceSlot? {
-    let set = writable(input.usable)
+    let set = withoutSleepers(writable(input.usable))
     let unmoving = narrowed(set, devices.rendering).filter { isUnmoved(by: $0) }
     let best = best(of: unmoving.isEmpty ? narrowed(set, input.owners) : unmoving)
     if let primary = member(input.primary, of: best) { return primary }
@@ -123,6 +123,16 @@ private struct Choice {
       if let slot = first(of: best, where: access) { return slot }
     }
     return nil
+  }
+
+  /// A buffer that is asked about was drawn a moment ago, so its exporter is rather one of those
+  /// that are awake. No sleeper comes before the primary device, unless that is known to move it.
+  private func withoutSleepers(_ set: DeviceSet) -> DeviceSet {
+    let awake = set.intersection(devices.awake)
+    guard let primary = member(input.primary, of: narrowed(set, devices.rendering)),
+      awake.contains(primary), input.access(of: primary).weakness <= Access.mayMove.weakness
+    else { return set }
+    return awake
   }
 
   /// Where use may hang, `unknown` says nothing of moves.
@@ -142,7 +152,9 @@ private struct Choice {
   /// device" would be wrong.
   var lastResort: DeviceSlot? {
     let calm = devices.ready.subtracting(input.hanging)
-    return sound(of: calm) ?? sound(of: devices.ready) ?? devices.first(of: devices.silent)
+    // One that may be the exporter hangs only if it is not.
+    return sound(of: calm) ?? sound(of: devices.ready.intersection(input.owners))
+      ?? sound(of: devices.ready) ?? devices.first(of: devices.silent)
   }
 
   private func sound(of set: DeviceSet) -> DeviceSlot? {

@@ -28,7 +28,8 @@ package struct ProbeScope: Sendable, Equatable {
   }
 
   package func permitted(_ devices: DeviceTable) -> DeviceSet {
-    let set = devices.ready.subtracting(devices.cardOnly.subtracting(cards))
+    let set = devices.ready.subtracting(devices.unopenable)
+      .subtracting(devices.cardOnly.subtracting(cards))
     return wake ? set : set.intersection(devices.awake.union(devices.undisturbed))
   }
 }

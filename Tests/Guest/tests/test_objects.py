@@ -1,6 +1,6 @@
 """What the program says of objects of drivers whose hardware is not here: their real structures, compiled with the
 drivers' own headers (Tests/Guest/objects), read by the type data of the real modules, which are loaded without a
-device.
+device. vmwgfx is not among them: QEMU has its device, so that the real driver makes its objects (test_vmwgfx).
 """
 import contextlib
 import os
