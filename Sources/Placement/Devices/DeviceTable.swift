@@ -303,9 +303,11 @@ extension DeviceDescription {
   /// Integrated, and without a carve-out of system memory that counts as dedicated.
   var hasNoMemoryOfItsOwn: Bool { dedicatedMemory == 0 && isIntegrated == true }
 
-  /// nil: unknown. Intel's integrated GPU is always PCI function 00:02.0.
+  /// nil: unknown.
   package var isIntegrated: Bool? {
-    integrated ?? (sysfsPath.hasSuffix("/0000:00:02.0") ? true : nil)
+    if let integrated { return integrated }
+    guard let function = row.info.integratedFunction else { return nil }
+    return sysfsPath.hasSuffix("/" + function) ? true : nil
   }
 
   func isPaired(with other: DeviceDescription) -> Bool {
