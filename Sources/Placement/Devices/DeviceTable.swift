@@ -1,29 +1,6 @@
 // The machine's devices at one generation, as the policy and the probe plan use them: sets of
 // slots, computed when a device changes so that no query has to. Immutable.
 
-/// A device and its current state.
-package struct DeviceEntry: Sendable, Equatable {
-  package var description: DeviceDescription
-  package var state = DeviceState.ready
-  package var noMove = NoMove.unknown
-  /// Whether it imported a scratch buffer; nil: not asked yet.
-  package var importsSeen: Bool?
-  /// Set while it sleeps: the DMA-BUF inode counter when this sleep was first seen; `.max`: not
-  /// known.
-  package var asleepSince: UInt64?
-  /// Its total awake time when this sleep was first seen.
-  package var activeTime: Milliseconds?
-  package init(_ description: DeviceDescription) { self.description = description }
-
-  package var imports: Bool { description.imports && importsSeen != false }
-  /// It refused a buffer of no device, but imports what it exported itself (virtio_gpu's
-  /// gem_prime_import: ENODEV for all but its own).
-  package var importsOwnOnly: Bool {
-    description.imports && importsSeen == false && description.exports
-  }
-  package var assessed: Bool { importsSeen != nil }
-}
-
 package final class DeviceTable: Sendable {
   /// All devices that are there, also released and unresponsive ones.
   package let present: DeviceSet
