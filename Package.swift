@@ -1,6 +1,6 @@
 // swift-tools-version: 6.3
 // primed: tells Wayland compositors on which DRM device a client's DMA-BUF should be used.
-// A room a target; arrows only point down. See README.md, "How the code is laid out".
+// A room a target; arrows only point down. See Sources/README.md.
 import PackageDescription
 
 let settings: [SwiftSetting] = [
@@ -51,8 +51,8 @@ let package = Package(
     room("Udev", ["DRM", "Ports", "Placement", "Linux", "CShims", "CUdev"]),
 
     room("Introspection", ["Ports", "Placement", "Linux", "CBPF"]),
-    // The privileged half of Introspection: what primed-introspect is made of, and nothing else; primectl's doctor
-    // reads the type data by it.
+    // The privileged half of Introspection: what primed-introspect is made of, and nothing else;
+    // primectl's doctor reads the type data by it.
     .target(
       name: "BPFLoader", dependencies: ["CBPF"],
       exclude: ["Program/build", "Program/dmabuf.bpf.c"],
@@ -119,11 +119,13 @@ let package = Package(
       ["Broker", "Bus", "Simulation", "Engine", "Ports", "Placement", "Linux", "CShims"]),
     tests("BusTests", ["Bus", "CBus", "CSystemd", "Placement", "Linux"]),
     tests(
-      "ProbingTests", ["Probing", "Simulation", "DRM", "Engine", "Ports", "Placement", "Linux"]),
+      "ProbingTests",
+      ["Probing", "Simulation", "DRM", "Engine", "Ports", "Placement", "Linux", "CShims"]),
     .target(name: "CAllocations", path: "Tests/CAllocations"),
     tests("EngineTests", ["Engine", "Simulation", "Ports", "Placement", "Linux", "CAllocations"]),
     tests("SimulationTests", ["Simulation", "JSON", "Engine", "Ports", "Placement", "Linux"]),
-    // A mock-up of sysfs for UdevTests: umockdev's preload library, linked so that it goes before libc.
+    // A mock-up of sysfs for UdevTests: umockdev's preload library, linked so that it goes before
+    // libc.
     .systemLibrary(name: "CUmockdev", path: "Tests/CUmockdev", pkgConfig: "umockdev-1.0"),
     .target(name: "MockUdev", dependencies: ["CUmockdev"], path: "Tests/MockUdev"),
     .testTarget(

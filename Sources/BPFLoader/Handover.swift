@@ -76,7 +76,7 @@ package enum Loader {
     do throws(LoadError) {
       try checkCapabilities()
       let layouts = try layouts(typesIn: folder)
-      for line in layouts.missing { log("4", "no layout of \(line)") }
+      for line in layouts.missing { log("4", "layout of \(line)") }
       var file = committedObject
       if let path {
         guard let other = contents(of: path) else { throw LoadError(path, errno) }

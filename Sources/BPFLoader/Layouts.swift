@@ -7,7 +7,8 @@ internal import Glibc
 package struct Layouts {
   package var core = dmabuf_core()
   package var drivers: [(name: String, layout: dmabuf_driver)] = []
-  /// Drivers without a layout, and why; for the log.
+  /// "driver: reason" for each driver without a layout, and for each value that a layout lacks;
+  /// for the log.
   package var missing: [String] = []
 }
 
@@ -64,8 +65,13 @@ extension Layouts {
           try TypeData(file, over: kernel)
         }
         let types = Types(own ?? kernel, others: helpers)
-        guard let layout = try dmabuf_driver(recipe, types, size: own?.size ?? 0) else { continue }
+        var lacking: [String] = []
+        guard
+          let layout = try dmabuf_driver(
+            recipe, types, size: own?.size ?? 0, lacking: &lacking)
+        else { continue }
         drivers.append((recipe.driver, layout))
+        missing += lacking.map { "\(recipe.driver): no \($0)" }
       } catch {
         missing.append("\(recipe.driver): \(error)")
       }
@@ -98,26 +104,31 @@ extension dmabuf_core {
 }
 
 extension dmabuf_driver {
-  /// nil: there is no such driver.
-  package init?(_ recipe: DriverRecipe, _ types: Types, size: Int) throws(FormatError) {
+  /// nil: there is no such driver. `lacking`: what the recipe names and this kernel's driver does
+  /// not have; the value that it belongs to is then not read.
+  package init?(
+    _ recipe: DriverRecipe, _ types: Types, size: Int, lacking: inout [String]
+  ) throws(FormatError) {
     guard let gem = try types.offset(of: recipe.gem, in: recipe.structure) else { return nil }
     self.init()
     btf_size = UInt32(size)
-    residency =
-      try dmabuf_value(recipe.residency, in: recipe.structure, gem, types) ?? dmabuf_value()
-    if let record = recipe.preferred {
-      preferred = try dmabuf_value(record, in: recipe.structure, gem, types) ?? dmabuf_value()
+    func value(_ value: ValueRecipe) throws(FormatError) -> dmabuf_value {
+      try dmabuf_value(value, in: recipe.structure, gem, types, &lacking) ?? dmabuf_value()
     }
+    residency = try value(recipe.residency)
+    if let record = recipe.preferred { preferred = try value(record) }
   }
 }
 
 extension dmabuf_value {
   /// nil: this kernel's driver does not keep the value there.
   init?(
-    _ recipe: ValueRecipe, in structure: String, _ gem: Int, _ types: Types
+    _ recipe: ValueRecipe, in structure: String, _ gem: Int, _ types: Types,
+    _ lacking: inout [String]
   ) throws(FormatError) {
     guard var place = try types.place(of: recipe.path, in: structure), place.offsets.count <= 3
     else {
+      lacking.append("\(structure).\(recipe.path)")
       return nil
     }
     self.init()
@@ -133,7 +144,10 @@ extension dmabuf_value {
     guard let back = recipe.back else { return }
     guard let from = try types.pointer(back.from, in: back.structure),
       let to = try types.offset(of: back.to, in: structure)
-    else { return nil }
+    else {
+      lacking.append("\(back.structure).\(back.from)")
+      return nil
+    }
     (has_back, self.back, back_to) = (1, Int32(from), Int32(to - gem))
   }
 }

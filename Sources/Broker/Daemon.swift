@@ -17,8 +17,6 @@ package final class Daemon {
   private let service: Service
   private let connection: BusConnection
   private var objects: [DeviceSlot: DeviceObject] = [:]
-  /// The NoMove property as last sent.
-  private var toldNoMove = NoMove.unknown
   private var sources: [EventSource] = []
   /// How often the recent answers were written to the log.
   private var answerLists = 0
@@ -146,15 +144,13 @@ package final class Daemon {
   }
 
   private func apply(_ change: DeviceChange) {
+    let toldNoMove = NoMove(of: objects.values.map(\.noMove))
     // Accelerators have no object: no buffer is sent to them.
     if change.device.description.node != nil { showDevice(change) }
     // Any change of devices may change which one is the primary device.
     for view in engine.devices { objects[view.slot]?.update(DeviceProperties(view)) }
     backend.devicesChanged()
-    if engine.noMove != toldNoMove {
-      toldNoMove = engine.noMove
-      connection.propertiesChanged([.noMove, .evidence])
-    }
+    if engine.noMove != toldNoMove { connection.propertiesChanged([.noMove, .evidence]) }
   }
 
   private func showDevice(_ change: DeviceChange) {

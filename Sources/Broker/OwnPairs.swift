@@ -5,9 +5,6 @@ internal import Glibc
 internal import Linux
 internal import Placement
 
-/// At most so many lines of one file are logged; the rest is counted.
-private let complaintLimit = 20
-
 func readOwnPairs(_ path: String) -> [PairRow] {
   let (text, isWhole): (String, Bool)
   do throws(Errno) { (text, isWhole) = try readFile(path) } catch {
@@ -18,11 +15,11 @@ func readOwnPairs(_ path: String) -> [PairRow] {
     Log.write(.warning, "\(path) is longer than \(fileLimit) bytes: the rest is left out")
   }
   let (rows, errors) = PairRow.parse(text)
-  for error in errors.prefix(complaintLimit) {
+  for error in errors.prefix(Limits.pairFileLines) {
     Log.write(.warning, "\(path):\(error.line): \(error.reason); the line is left out")
   }
-  if errors.count > complaintLimit {
-    Log.write(.warning, "\(path): \(errors.count - complaintLimit) more lines are left out")
+  if errors.count > Limits.pairFileLines {
+    Log.write(.warning, "\(path): \(errors.count - Limits.pairFileLines) more lines are left out")
   }
   Log.write(.info, "\(path): \(rows.count) row\(rows.count == 1 ? "" : "s") for the pair table")
   return rows

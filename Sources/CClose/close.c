@@ -14,7 +14,7 @@
  * not touched. Only `primed` is linked with this.
  *
  * Cost. A closer that is at work looks at the queue every LOOK_MS, so that a query costs a lock and no wake-up
- * of another thread. It ends after a second without work. While fds wait the loop looks every STUCK_MS whether
+ * of another thread. It ends after a second without work. While fds wait the loop looks every PRIMED_STUCK_MS whether
  * all closers are stuck, and starts another one.
  *
  * Bounds. An owner (a uid) whose closes keep PRIMED_CLOSERS_PER_OWNER threads gets no more of them: its other
@@ -38,12 +38,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Fds that can be told apart; systemd's LimitNOFILE. Those above are strangers' and nobody's. */
-#define FDS 65536
 #define STACK_BYTES (256 * 1024)
 #define LOOK_MS 5
 #define LOOKS_UNTIL_END 200
-#define STUCK_MS 50
 #define QUIET_MS 1200
 /* With so many waiting fds a closer is woken. */
 #define WAKE_AT 64
@@ -59,7 +56,7 @@ struct closer {
 
 /* A queue of fds; which of them are whose is in `owners`. A number is in one queue at most once. */
 struct queue {
-	int fds[FDS];
+	int fds[PRIMED_CLOSE_FDS];
 	unsigned first, count;
 };
 
@@ -75,12 +72,12 @@ static int timer = -1;
 static bool is_supervised;
 
 /* One bit for each fd: it came in a message. */
-static uint64_t strangers[FDS / 64];
-static uint32_t owners[FDS];
+static uint64_t strangers[PRIMED_CLOSE_FDS / 64];
+static uint32_t owners[PRIMED_CLOSE_FDS];
 /* One more than the highest such fd so far. */
 static int highest;
 /* Such fds whose owner has not been named yet: the loop's thread only. */
-static int unclaimed[1024];
+static int unclaimed[PRIMED_UNCLAIMED_FDS];
 static unsigned n_unclaimed;
 
 static uint64_t now_ms(void)
@@ -96,7 +93,7 @@ static uint64_t now_ms(void)
 /* The loop's thread only. */
 void primed_note_stranger(int fd, uint32_t owner)
 {
-	if (fd < 0 || fd >= FDS)
+	if (fd < 0 || fd >= PRIMED_CLOSE_FDS)
 		return;
 	__atomic_store_n(&owners[fd], owner, __ATOMIC_RELAXED);
 	if (fd >= highest)
@@ -109,7 +106,7 @@ static bool forget_stranger(int fd)
 {
 	uint64_t bit;
 
-	if (fd >= FDS)
+	if (fd >= PRIMED_CLOSE_FDS)
 		return true;
 	bit = 1ull << (fd % 64);
 	return fd >= 0 && __atomic_load_n(&strangers[fd / 64], __ATOMIC_ACQUIRE) & bit &&
@@ -140,7 +137,7 @@ void primed_rename_owner(uint32_t from, uint32_t to)
 
 static uint32_t owner_of(int fd)
 {
-	return fd < FDS ? __atomic_load_n(&owners[fd], __ATOMIC_RELAXED) : PRIMED_NOBODY;
+	return fd < PRIMED_CLOSE_FDS ? __atomic_load_n(&owners[fd], __ATOMIC_RELAXED) : PRIMED_NOBODY;
 }
 
 static void note_received(struct cmsghdr *c)
@@ -154,7 +151,7 @@ static void note_received(struct cmsghdr *c)
 		primed_note_stranger(fd, PRIMED_NOBODY);
 		if (n_unclaimed == sizeof(unclaimed) / sizeof(*unclaimed))
 			n_unclaimed = 0;
-		if (fd < FDS)
+		if (fd < PRIMED_CLOSE_FDS)
 			unclaimed[n_unclaimed++] = fd;
 	}
 }
@@ -163,14 +160,14 @@ static void note_received(struct cmsghdr *c)
 
 static void append(struct queue *q, int fd)
 {
-	q->fds[(q->first + q->count++) % FDS] = fd;
+	q->fds[(q->first + q->count++) % PRIMED_CLOSE_FDS] = fd;
 }
 
 static int take_first(struct queue *q)
 {
 	int fd = q->fds[q->first];
 
-	q->first = (q->first + 1) % FDS;
+	q->first = (q->first + 1) % PRIMED_CLOSE_FDS;
 	/* An empty one begins anew: else it would touch all of its pages in time. */
 	if (--q->count == 0)
 		q->first = 0;
@@ -204,7 +201,7 @@ static int next_of(struct queue *q, unsigned tries)
 
 static int next_to_close(void)
 {
-	int fd = next_of(&waiting, FDS);
+	int fd = next_of(&waiting, PRIMED_CLOSE_FDS);
 
 	return fd >= 0 ? fd : next_of(&parked, PRIMED_CLOSERS / PRIMED_CLOSERS_PER_OWNER);
 }
@@ -296,7 +293,7 @@ static bool start_thread(struct closer *c)
 	return code == 0;
 }
 
-/* Where that fails, the loop tries again after STUCK_MS. */
+/* Where that fails, the loop tries again after PRIMED_STUCK_MS. */
 static void start_closer(void)
 {
 	give_back_stacks();
@@ -315,7 +312,7 @@ static bool all_are_stuck(void)
 	uint64_t now = now_ms();
 
 	for (int i = 0; i < PRIMED_CLOSERS; i++)
-		if (closers[i].state == RUNNING && (!closers[i].since || now - closers[i].since < STUCK_MS))
+		if (closers[i].state == RUNNING && (!closers[i].since || now - closers[i].since < PRIMED_STUCK_MS))
 			return false;
 	return true;
 }
@@ -348,7 +345,7 @@ void primed_supervise_closers(void)
 		start_closer();
 	give_back_stacks();
 	if (waiting.count || n_running)
-		supervise_after(waiting.count ? STUCK_MS : QUIET_MS);
+		supervise_after(waiting.count ? PRIMED_STUCK_MS : QUIET_MS);
 	else
 		/* Memory of the messages that these fds came with: glibc keeps it in small pieces. */
 		malloc_trim(0);
@@ -364,7 +361,7 @@ static void put_off(int fd)
 	else if (waiting.count == WAKE_AT && n_idle)
 		wake_a_closer();
 	if (!is_supervised && timer >= 0)
-		supervise_after(STUCK_MS);
+		supervise_after(PRIMED_STUCK_MS);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -374,7 +371,7 @@ unsigned primed_stuck_strangers(uint32_t owner)
 
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; i < parked.count; i++)
-		n += owner_of(parked.fds[(parked.first + i) % FDS]) == owner;
+		n += owner_of(parked.fds[(parked.first + i) % PRIMED_CLOSE_FDS]) == owner;
 	if (has_its_share(owner))
 		n += PRIMED_CLOSERS_PER_OWNER;
 	pthread_mutex_unlock(&lock);

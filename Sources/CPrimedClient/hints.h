@@ -9,6 +9,7 @@
 #define PRIMED_HINT_FORMAT "format", "u"
 #define PRIMED_HINT_MODIFIER "modifier", "t"
 #define PRIMED_HINT_CLIENT "client", "u"
+#define PRIMED_HINT_CLIENT_FD "client", "h"
 #define PRIMED_HINT_CANDIDATES "candidates", "at"
 #define PRIMED_HINT_VERDICTS "verdicts", "b"
 #define PRIMED_HINT_WAKE "wake", "b"

@@ -1,5 +1,6 @@
 /* Encoding and decoding of Place and Advise. */
 #define _GNU_SOURCE
+#include "hints.h"
 #include "internal.h"
 
 #include <errno.h>
@@ -9,6 +10,17 @@
 /* primed's answer names each device it knows once; a longer one is refused. */
 #define VERDICTS_LIMIT 256
 
+/* Begins the value of a hint; `name` and `type` are a macro of hints.h. */
+static int open_hint(sd_bus_message *call, const char *name, const char *type)
+{
+	int r;
+
+	if ((r = sd_bus_message_open_container(call, 'e', "sv")) < 0 ||
+	    (r = sd_bus_message_append(call, "s", name)) < 0)
+		return r;
+	return sd_bus_message_open_container(call, 'v', type);
+}
+
 static int append_usage(sd_bus_message *call, uint32_t usage)
 {
 	static const char *const words[] = {"sample", "scanout", "capture"};
@@ -16,9 +28,7 @@ static int append_usage(sd_bus_message *call, uint32_t usage)
 
 	if (!usage)
 		return 0;
-	if ((r = sd_bus_message_open_container(call, 'e', "sv")) < 0 ||
-	    (r = sd_bus_message_append(call, "s", "usage")) < 0 ||
-	    (r = sd_bus_message_open_container(call, 'v', "as")) < 0 ||
+	if ((r = open_hint(call, PRIMED_HINT_USAGE)) < 0 ||
 	    (r = sd_bus_message_open_container(call, 'a', "s")) < 0)
 		return r;
 	for (int i = 0; i < 3; i++)
@@ -30,14 +40,14 @@ static int append_usage(sd_bus_message *call, uint32_t usage)
 	return 0;
 }
 
-static int append_device(sd_bus_message *call, const char *key, dev_t device)
+static int append_device(sd_bus_message *call, const char *name, const char *type, dev_t device)
 {
-	return device ? sd_bus_message_append(call, "{sv}", key, "t", (uint64_t)device) : 0;
+	return device ? sd_bus_message_append(call, "{sv}", name, type, (uint64_t)device) : 0;
 }
 
-static int append_flag(sd_bus_message *call, const char *key, bool flag)
+static int append_flag(sd_bus_message *call, const char *name, const char *type, bool flag)
 {
-	return flag ? sd_bus_message_append(call, "{sv}", key, "b", 1) : 0;
+	return flag ? sd_bus_message_append(call, "{sv}", name, type, 1) : 0;
 }
 
 static int append_candidates(sd_bus_message *call, const struct primed_query *query)
@@ -49,9 +59,7 @@ static int append_candidates(sd_bus_message *call, const struct primed_query *qu
 		return 0;
 	for (unsigned int i = 0; i < query->n_candidates; i++)
 		numbers[i] = query->candidates[i];
-	if ((r = sd_bus_message_open_container(call, 'e', "sv")) < 0 ||
-	    (r = sd_bus_message_append(call, "s", "candidates")) < 0 ||
-	    (r = sd_bus_message_open_container(call, 'v', "at")) < 0 ||
+	if ((r = open_hint(call, PRIMED_HINT_CANDIDATES)) < 0 ||
 	    (r = sd_bus_message_append_array(call, 't', numbers,
 					     query->n_candidates * sizeof(*numbers))) < 0 ||
 	    (r = sd_bus_message_close_container(call)) < 0)
@@ -65,10 +73,10 @@ static int append_layout(sd_bus_message *call, const struct primed_query *query)
 	int r;
 
 	if (query->format &&
-	    (r = sd_bus_message_append(call, "{sv}", "format", "u", query->format)) < 0)
+	    (r = sd_bus_message_append(call, "{sv}", PRIMED_HINT_FORMAT, query->format)) < 0)
 		return r;
 	if (query->has_modifier &&
-	    (r = sd_bus_message_append(call, "{sv}", "modifier", "t", query->modifier)) < 0)
+	    (r = sd_bus_message_append(call, "{sv}", PRIMED_HINT_MODIFIER, query->modifier)) < 0)
 		return r;
 	return append_candidates(call, query);
 }
@@ -76,9 +84,9 @@ static int append_layout(sd_bus_message *call, const struct primed_query *query)
 static int append_client(sd_bus_message *call, const struct primed_query *query)
 {
 	if (query->client_pidfd > 0)
-		return sd_bus_message_append(call, "{sv}", "client", "h", query->client_pidfd);
+		return sd_bus_message_append(call, "{sv}", PRIMED_HINT_CLIENT_FD, query->client_pidfd);
 	if (query->client)
-		return sd_bus_message_append(call, "{sv}", "client", "u", (uint32_t)query->client);
+		return sd_bus_message_append(call, "{sv}", PRIMED_HINT_CLIENT, (uint32_t)query->client);
 	return 0;
 }
 
@@ -87,15 +95,15 @@ static int append_hints(sd_bus_message *call, const struct primed_query *query, 
 	int r;
 
 	if ((r = sd_bus_message_open_container(call, 'a', "{sv}")) < 0 ||
-	    (r = append_device(call, "sampling-device", query->sampling_device)) < 0 ||
-	    (r = append_device(call, "target-device", query->target_device)) < 0 ||
-	    (r = append_device(call, "primary-device", query->primary_device)) < 0 ||
+	    (r = append_device(call, PRIMED_HINT_SAMPLING_DEVICE, query->sampling_device)) < 0 ||
+	    (r = append_device(call, PRIMED_HINT_TARGET_DEVICE, query->target_device)) < 0 ||
+	    (r = append_device(call, PRIMED_HINT_PRIMARY_DEVICE, query->primary_device)) < 0 ||
 	    (r = append_usage(call, query->usage)) < 0 || (r = append_layout(call, query)) < 0 ||
 	    (r = append_client(call, query)) < 0 ||
-	    (r = append_flag(call, "verdicts", query->verdicts)) < 0 ||
-	    (r = append_flag(call, "wake", query->wake)) < 0 ||
-	    (r = append_flag(call, "fresh", query->fresh)) < 0 ||
-	    (r = append_flag(call, "explain", explain)) < 0)
+	    (r = append_flag(call, PRIMED_HINT_VERDICTS, query->verdicts)) < 0 ||
+	    (r = append_flag(call, PRIMED_HINT_WAKE, query->wake)) < 0 ||
+	    (r = append_flag(call, PRIMED_HINT_FRESH, query->fresh)) < 0 ||
+	    (r = append_flag(call, PRIMED_HINT_EXPLAIN, explain)) < 0)
 		return r;
 	return sd_bus_message_close_container(call);
 }

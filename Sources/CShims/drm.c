@@ -177,20 +177,6 @@ static int tgpu_create(int node, uint64_t size, bool vram, uint32_t *handle)
 	return r;
 }
 
-int primed_driver_create(int node, enum primed_interface driver, uint64_t size, bool vram, uint32_t *handle)
-{
-	switch (driver) {
-	case PRIMED_AMDGPU: return amdgpu_create(node, size, vram, handle);
-	case PRIMED_RADEON: return radeon_create(node, size, vram, handle);
-	case PRIMED_NOUVEAU: return nouveau_create(node, size, vram, handle);
-	case PRIMED_I915: return i915_create(node, size, vram, handle);
-	case PRIMED_XE: return xe_create(node, size, vram, handle);
-	case PRIMED_TGPU: return tgpu_create(node, size, vram, handle);
-	}
-	errno = ENOSYS;
-	return -1;
-}
-
 /* amdgpu_gem.c, AMDGPU_GEM_OP_GET_GEM_CREATE_INFO: bo->preferred_domains. */
 static enum primed_record amdgpu_record(int node, uint32_t handle)
 {
@@ -225,12 +211,47 @@ static enum primed_record nouveau_record(int node, uint32_t handle)
 	return a.domain & NOUVEAU_GEM_DOMAIN_VRAM ? PRIMED_RECORD_DEDICATED : PRIMED_RECORD_SYSTEM;
 }
 
-enum primed_record primed_driver_record(int node, enum primed_interface driver, uint32_t handle)
+/* By the DRM name. A driver here has `ownIoctls` in its row of Placement/Drivers. */
+static const struct driver {
+	const char *name;
+	int (*create)(int node, uint64_t size, bool vram, uint32_t *handle);
+	/* NULL: it keeps no record that an ioctl reads. */
+	enum primed_record (*record)(int node, uint32_t handle);
+} drivers[] = {
+	{ "amdgpu", amdgpu_create, amdgpu_record },
+	{ "radeon", radeon_create, radeon_record },
+	{ "nouveau", nouveau_create, nouveau_record },
+	{ "i915", i915_create, NULL },
+	{ "xe", xe_create, NULL },
+	{ "tgpu", tgpu_create, NULL },
+};
+
+static const struct driver *find(const char *name)
 {
-	switch (driver) {
-	case PRIMED_AMDGPU: return amdgpu_record(node, handle);
-	case PRIMED_RADEON: return radeon_record(node, handle);
-	case PRIMED_NOUVEAU: return nouveau_record(node, handle);
-	default: return PRIMED_RECORD_NONE;
-	}
+	for (size_t i = 0; i < sizeof(drivers) / sizeof(*drivers); i++)
+		if (strcmp(drivers[i].name, name) == 0)
+			return &drivers[i];
+	return NULL;
+}
+
+bool primed_driver_known(const char *driver)
+{
+	return find(driver) != NULL;
+}
+
+int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle)
+{
+	const struct driver *known = find(driver);
+
+	if (known)
+		return known->create(node, size, vram, handle);
+	errno = ENOSYS;
+	return -1;
+}
+
+enum primed_record primed_driver_record(int node, const char *driver, uint32_t handle)
+{
+	const struct driver *known = find(driver);
+
+	return known && known->record ? known->record(node, handle) : PRIMED_RECORD_NONE;
 }

@@ -10,7 +10,8 @@ package import Placement
 /// once. Opening resumes a sleeping device, and closing may do so, too: see `RuntimePower.swift`.
 package struct DeviceNode: ~Copyable, Sendable {
   private let fd: OwnedFD
-  private let interface: DriverInterface?
+  /// The name by which CShims knows the driver's own ioctls; nil: it does not.
+  private let ownIoctls: String?
 
   /// - Throws: ENOENT, EACCES, ENXIO or ENODEV if the node is missing, forbidden or going away.
   package init(opening device: DeviceDescription) throws(Errno) {
@@ -21,7 +22,8 @@ package struct DeviceNode: ~Copyable, Sendable {
     if device.render == nil { primed_drop_master(opened.rawValue) }
     guard Self.belongs(node, to: device) else { throw Errno(ENODEV) }
     fd = opened
-    interface = device.row.info.interface
+    let info = device.row.info
+    ownIoctls = info.ownIoctls ? info.names[0] : nil
   }
 
   /// Minor numbers are used again: the node may belong to another device by now, and an import
@@ -60,8 +62,8 @@ package struct DeviceNode: ~Copyable, Sendable {
   }
 
   private func record(_ handle: UInt32) -> DriverRecord {
-    guard let interface else { return .none }
-    return switch primed_driver_record(fd.rawValue, interface.inC, handle) {
+    guard let ownIoctls else { return .none }
+    return switch primed_driver_record(fd.rawValue, ownIoctls, handle) {
     case PRIMED_RECORD_DEDICATED: .preferred(.dedicated)
     case PRIMED_RECORD_SYSTEM: .preferred(.system)
     default: .none
@@ -82,27 +84,13 @@ package struct DeviceNode: ~Copyable, Sendable {
       let rows = UInt32((size + 4095) / 4096)
       try Errno.check(primed_dumb_create(fd.rawValue, 1024, rows, &handle))
     } else {
-      guard let interface else { throw Errno(ENOSYS) }
+      guard let ownIoctls else { throw Errno(ENOSYS) }
       try Errno.check(
-        primed_driver_create(
-          fd.rawValue, interface.inC, size, memory == .dedicated, &handle))
+        primed_driver_create(fd.rawValue, ownIoctls, size, memory == .dedicated, &handle))
     }
     defer { primed_gem_close(fd.rawValue, handle) }
     var buffer: Int32 = -1
     try Errno.check(primed_prime_export(fd.rawValue, handle, &buffer))
     return OwnedFD(buffer)
-  }
-}
-
-extension DriverInterface {
-  fileprivate var inC: primed_interface {
-    switch self {
-    case .amdgpu: PRIMED_AMDGPU
-    case .radeon: PRIMED_RADEON
-    case .nouveau: PRIMED_NOUVEAU
-    case .i915: PRIMED_I915
-    case .xe: PRIMED_XE
-    case .tgpu: PRIMED_TGPU
-    }
   }
 }

@@ -29,8 +29,6 @@ final class DeviceKeeper {
 
   /// When a device that did not answer is asked again.
   private struct Retry {
-    static let first: Milliseconds = 1_000
-    static let last: Milliseconds = 64_000
     var at: Milliseconds
     var interval: Milliseconds
   }
@@ -72,7 +70,7 @@ final class DeviceKeeper {
 
   func incarnation(of slot: DeviceSlot) -> UInt32 { incarnations[Int(slot.index)] }
 
-  // MARK: What is told
+  // MARK: Events
 
   private func apply(_ event: DeviceEvent) {
     switch event {
@@ -98,7 +96,7 @@ final class DeviceKeeper {
     }
     table = makeTable()
     onChange?(changes)
-    // Ends the device's jobs: nobody waits for the driver of a device that has gone.
+    // Ends the jobs of devices that have gone: their drivers may never answer.
     for change in changes where change.kind == .removed { prober.release(change.slot) { _ in } }
   }
 
@@ -112,7 +110,7 @@ final class DeviceKeeper {
     return table.slot(of: number)
   }
 
-  // MARK: What is found out
+  // MARK: Power and abilities
 
   /// Runtime power has no event: it is read while questions come, at most once a second.
   func refreshPower(at now: Milliseconds) {
@@ -127,8 +125,8 @@ final class DeviceKeeper {
     readPower(of: table.present)
   }
 
-  /// Whether those that were asleep still are: that a device slept when a buffer was allocated is
-  /// evidence of who exported it.
+  /// Reads again whether the sleeping devices still sleep: a device that slept when a buffer was
+  /// allocated is not its exporter.
   func readPowerOfSleepers() { readPower(of: table.present.subtracting(table.awake)) }
 
   private func readPower(of slots: DeviceSet) {
@@ -144,7 +142,7 @@ final class DeviceKeeper {
 
   /// Calls `done` once every device that `scope` permits has been assessed.
   func assess(_ scope: ProbeScope, done: @escaping () -> Void) {
-    // Who was awake when it was last read may sleep by now.
+    // A device that was awake at the last reading may sleep by now.
     if !table.toAssess(scope).isEmpty { readPower() }
     let open = table.toAssess(scope)
     let pending = Countdown(open.count + 1, done)
@@ -209,8 +207,8 @@ final class DeviceKeeper {
   }
 
   private func retryLater(_ slot: DeviceSlot) {
-    var retry = retries[slot] ?? Retry(at: 0, interval: Retry.first / 2)
-    retry.interval = min(retry.interval * 2, Retry.last)
+    var retry = retries[slot] ?? Retry(at: 0, interval: Limits.firstRetry / 2)
+    retry.interval = min(retry.interval * 2, Limits.longestRetry)
     retry.at = time.now + retry.interval
     retries[slot] = retry
   }

@@ -6,10 +6,6 @@ internal import Placement
 internal import Ports
 
 final class PendingObservation {
-  /// Each round asks a device that was not asked before, so the rounds end. The limit is for
-  /// machines on which devices keep appearing.
-  private static let roundLimit = 8
-
   private(set) var scope: ProbeScope
   /// The user whose query started it.
   let user: UInt32
@@ -86,18 +82,19 @@ final class PendingObservation {
   private func nextRound() { keeper.assess(scope) { self.ask() } }
 
   private func ask() {
-    if rounds < Self.roundLimit, !keeper.table.toAssess(scope).isEmpty {
-      // Who joined meanwhile named a device that was not assessed.
+    if rounds < Limits.roundsOfALook, !keeper.table.toAssess(scope).isEmpty {
+      // A query that joined meanwhile names a device that was not assessed.
       rounds += 1
       return nextRound()
     }
     var (plan, possible) = self.plan()
     if !plan.isEmpty {
-      // Who was awake when it was last read may sleep by now, and be woken by what is planned.
+      // A device that was awake at the last reading may sleep by now, and what is planned could
+      // wake it.
       keeper.readPower()
       (plan, possible) = self.plan()
     }
-    guard let buffer, !plan.isEmpty, rounds < Self.roundLimit else { return finish() }
+    guard let buffer, !plan.isEmpty, rounds < Limits.roundsOfALook else { return finish() }
     rounds += 1
     guard size <= largestImport else {
       // The buffer is too large to be imported: no device says anything about it.
@@ -113,7 +110,7 @@ final class PendingObservation {
     pending.step()
   }
 
-  /// Whom to ask next, and who may have exported the buffer.
+  /// The devices to ask next, and the possible exporters.
   private func plan() -> (ProbePlan, ExporterSet) {
     let devices = keeper.table
     var exporters = evidence

@@ -8,44 +8,6 @@ package import Linux
 package import Placement
 package import Ports
 
-/// What changed in the registry, for those who show it.
-package struct DeviceChange: Sendable {
-  package enum Kind: Sendable { case added, changed, removed }
-  package var kind: Kind
-  package var device: DeviceView
-}
-
-/// A device as it is shown: what it is and how it is doing.
-package struct DeviceView: Sendable, Equatable {
-  package var slot: DeviceSlot
-  package var description: DeviceDescription
-  package var state: DeviceState
-  package var noMove: NoMove
-  package var imports: Bool
-  package var isPrimary: Bool
-}
-
-package enum EngineError: Error, Sendable, Equatable {
-  /// No device has this number.
-  case unknownDevice
-  /// It is released already.
-  case released
-  /// The bound on questions under way is reached.
-  case limitsExceeded
-}
-
-package struct EngineSettings: Sendable {
-  package var cachedBuffers = Limits.cachedBuffers
-  package var pendingQueries = Limits.questionsInAll
-  package var siblingGroups = Limits.siblingGroups
-  package var largestImport = Limits.largestImport
-  /// A user's rows of the pair table.
-  package var ownPairs: [PairRow] = []
-  /// The running kernel; nil: unknown, and rows bound to versions don't hold.
-  package var kernel: KernelVersion?
-  package init() {}
-}
-
 package final class QueryEngine {
   /// Goes up with every change that can alter answers, from 1.
   package var generation: UInt64 { edition }
@@ -54,24 +16,21 @@ package final class QueryEngine {
   /// Once per change that can alter answers: the nodes concerned, and whether all that happened to
   /// them is that they woke or fell asleep.
   package var onInvalidated: (([DeviceNumber], _ byPowerAlone: Bool) -> Void)?
-  /// A look at this buffer is over, and who asked for it was answered: `reconsider` may now answer
-  /// otherwise.
+  /// A look at this buffer has ended, and those who waited for it were answered: `reconsider` may
+  /// now give another answer.
   package var onLooked: ((BufferIdentity) -> Void)?
 
-  /// Apart from the property: one that other modules see is checked for exclusive access at every
-  /// read.
-  private var edition: UInt64 = 1
+  /// Apart from `generation`: a property that other modules see is checked for exclusive access at
+  /// every read.
+  var edition: UInt64 = 1
   private let reader: any BufferReader
   private let prober: any Prober
-  private let time: any TimeSource
-  private var settings: EngineSettings
-  private var measuredPairs: [PairRow] = []
-  private let keeper: DeviceKeeper
-  /// The keeper's, as of the last change.
-  private var table: DeviceTable
-  private var cache: BufferCache
-  private var siblings: Siblings
-  private var looks: [BufferIdentity: PendingObservation] = [:] {
+  let time: any TimeSource
+  let settings: EngineSettings
+  let keeper: DeviceKeeper
+  var cache: BufferCache
+  var siblings: Siblings
+  private(set) var looks: [BufferIdentity: PendingObservation] = [:] {
     didSet { looksUnderWay = looks.count }
   }
   /// Apart, since it is read at every question: reading the dictionary is checked for exclusive
@@ -79,13 +38,13 @@ package final class QueryEngine {
   private var looksUnderWay = 0
   /// The latest of `looks` for each group of siblings.
   private var lookedAt: [SiblingKey: PendingObservation] = [:]
-  private var askers = 0
+  private(set) var askers = 0
   /// Numbers in hints that name no device, so as not to search for them at every query.
-  private var unknownNumbers: [DeviceNumber] = []
-  private var counters = Counters()
-  private var recent = RecentAnswers()
+  var unknownNumbers: [DeviceNumber] = []
+  private(set) var counters = Counters()
+  private(set) var recent = RecentAnswers()
 
-  private struct Counters {
+  struct Counters {
     var queries: UInt64 = 0
     var hits: UInt64 = 0
     var looks: UInt64 = 0
@@ -103,7 +62,6 @@ package final class QueryEngine {
     self.settings = settings
     keeper = DeviceKeeper(
       source: devices, reader: reader, prober: prober, time: time, settings: settings)
-    table = keeper.table
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
     keeper.onChange = { [unowned self] changes in self.devicesChanged(changes) }
@@ -118,18 +76,18 @@ package final class QueryEngine {
   /// A user's rows of the pair table, read anew. What was learnt by other rows is forgotten; a look
   /// that is under way goes by the new ones from its next round on.
   package func use(ownPairs: [PairRow]) {
-    guard ownPairs != settings.ownPairs else { return }
-    settings.ownPairs = ownPairs
-    usePairs()
+    guard ownPairs != keeper.pairs.own else { return }
+    keeper.use(keeper.pairs.with(own: ownPairs))
+    forgetWhatWasLearnt()
   }
 
   /// What imports were seen to do on this machine, in place of what was given before.
   package func use(measuredPairs: [PairRow]) {
     let old = keeper.pairs.forbidden(kernel: settings.kernel)
-    self.measuredPairs = measuredPairs
-    let new = PairTable(own: settings.ownPairs, measured: measuredPairs)
-    // Most rows only confirm what is known: no answer is another one by them.
-    if new.forbidden(kernel: settings.kernel) == old { keeper.use(new) } else { usePairs() }
+    keeper.use(keeper.pairs.with(measured: measuredPairs))
+    // Most measured rows forbid nothing that another row permits: then answers stay as they are,
+    // and nothing has to be learnt anew.
+    if keeper.pairs.forbidden(kernel: settings.kernel) != old { forgetWhatWasLearnt() }
   }
 
   /// The pair table in force.
@@ -141,11 +99,8 @@ package final class QueryEngine {
       .row(DriverID(importer), in: .dedicated)
   }
 
-  private func usePairs() {
-    keeper.use(PairTable(own: settings.ownPairs, measured: measuredPairs))
-    table = keeper.table
-    forgetWhatWasLearnt()
-  }
+  /// The devices at the current generation.
+  var table: DeviceTable { keeper.table }
 
   /// Nobody waits for a look.
   package var isIdle: Bool { looks.isEmpty }
@@ -221,8 +176,8 @@ package final class QueryEngine {
     pending.step()
   }
 
-  /// What a look must know of power, where it asks no device: what it asks is read right before
-  /// that.
+  /// The power of devices, by which a look tells who may have exported the buffer. The power of a
+  /// device that it asks is read again right before.
   private func readPower(for hints: Hints) {
     if hints.fresh || hints.wake { return keeper.readPower() }
     keeper.refreshPower(at: time.now)
@@ -248,7 +203,7 @@ package final class QueryEngine {
   /// The client has gone, and its swapchains with it.
   package func forget(client: UInt32) { siblings.forget(client: client) }
 
-  private func facts(of buffer: BufferIdentity) -> BufferFacts {
+  func facts(of buffer: BufferIdentity) -> BufferFacts {
     cache.find(buffer).map { cache[$0] } ?? BufferFacts(of: buffer, among: table)
   }
 
@@ -279,6 +234,15 @@ package final class QueryEngine {
     return answer
   }
 
+  /// The query that looks behind a stale answer to this one: what it finds reaches the asker as a
+  /// change. nil: the answer is not stale, or a look is under way.
+  package func refresh(of query: Query, after answer: Answer) -> Query? {
+    guard answer.stale, !isLookedAt(query) else { return nil }
+    var again = query
+    again.hints.fresh = true
+    return again
+  }
+
   // MARK: Looks
 
   /// What is known of a plane, if that may be answered from.
@@ -291,7 +255,8 @@ package final class QueryEngine {
     case .due: return nil
     case .stale: stale = true
     case .good:
-      // None is left to be asked: not to be worked out again until the devices change.
+      // No device is left to be asked. That holds until the devices change: until then the next
+      // question need not compute it again.
       if facts.epoch != epoch { cache.note(epoch, of: buffer) }
     }
     return facts
@@ -328,14 +293,8 @@ package final class QueryEngine {
   ) -> Bool {
     let hints = query.hints
     let scope = ProbeScope(QueryContext(hints, among: table), among: table)
-    if let look = looks[buffer.identity], look.scope.wake || !hints.wake {
-      look.join(scope, fresh: hints.fresh)
-      look.wait(then)
-      return true
-    }
     if let look = looks[buffer.identity] {
-      // It asks no sleeping device, which this asker allows: one more after it.
-      look.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
+      join(look, at: buffer, query, scope, then)
       return true
     }
     let known = cache.find(buffer.identity).map { cache[$0] }
@@ -348,23 +307,48 @@ package final class QueryEngine {
     let label = reader.label(of: buffer.fd.rawValue)
     let key = SiblingKey(hints: hints, size: label.size, exporter: label.exporter)
     let introspection = reader.introspect(buffer)
-    if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key {
-      let exporters = table.exporters(of: buffer.identity, named: label.exporter)
-      // What a sibling's look is about to teach is waited for: asked together, they are answered
-      // as one after the other. The planes of one buffer are asked about at once.
-      if let sibling = lookedAt[key], !query.planes.contains(sibling.identity),
-        siblings.mayTeach(exporters, among: table)
-      {
-        sibling.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
-        return true
-      }
-      if seed(buffer, key, exporters, hints) {
-        then()
-        return false
-      }
+    if known == nil, introspection == nil, !hints.fresh, !hints.wake, let key,
+      let isLookedAt = learnFromSiblings(key, at: buffer, label, query, then)
+    {
+      return isLookedAt
     }
     start(at: buffer, label, introspection, key, scope, hints, then)
     return true
+  }
+
+  /// Calls `then` once this look is over; or, if it asks no sleeping device and this query allows
+  /// that, once another look after it is over.
+  private func join(
+    _ look: PendingObservation, at buffer: HeldBuffer, _ query: Query, _ scope: ProbeScope,
+    _ then: @escaping () -> Void
+  ) {
+    if look.scope.wake || !query.hints.wake {
+      look.join(scope, fresh: query.hints.fresh)
+      look.wait(then)
+    } else {
+      look.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
+    }
+  }
+
+  /// Answers a buffer that is not known by its siblings, if they know enough; waits for a sibling's
+  /// look that is under way and may teach that, so that buffers that are asked about together are
+  /// answered like buffers that are asked about in turn.
+  /// - Returns: whether the buffer is looked at; nil: siblings don't help.
+  private func learnFromSiblings(
+    _ key: SiblingKey, at buffer: HeldBuffer, _ label: BufferLabel, _ query: Query,
+    _ then: @escaping () -> Void
+  ) -> Bool? {
+    let exporters = table.exporters(of: buffer.identity, named: label.exporter)
+    // Another plane of the same buffer is no sibling: all planes are looked at at once.
+    if let sibling = lookedAt[key], !query.planes.contains(sibling.identity),
+      siblings.mayTeach(exporters, among: table)
+    {
+      sibling.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
+      return true
+    }
+    guard seed(buffer, key, exporters, query.hints) else { return nil }
+    then()
+    return false
   }
 
   private func seed(
@@ -435,119 +419,6 @@ package final class QueryEngine {
     }
   }
 
-  // MARK: Devices
-
-  private func devicesChanged(_ changes: [RegistryChange]) {
-    table = keeper.table
-    for change in changes where change.kind == .removed { scrub(change.slot) }
-    let matters = changes.contains { $0.matters }
-    if matters {
-      edition += 1
-      unknownNumbers.removeAll(keepingCapacity: true)
-    }
-    for change in changes {
-      let kind: DeviceChange.Kind =
-        switch change.kind {
-        case .added: .added
-        case .changed: .changed
-        case .removed: .removed
-        }
-      onDeviceChange?(DeviceChange(kind: kind, device: view(change.slot, change.entry)))
-    }
-    if matters {
-      let those = changes.filter(\.matters)
-      onInvalidated?(
-        those.compactMap { $0.entry.description.node?.number }, those.allSatisfy(\.isOfPowerAlone))
-    }
-  }
-
-  /// The sources of evidence are others than before: every buffer is to be looked at anew.
-  package func forgetBuffers() {
-    for look in looks.values { look.forgetIntrospection() }
-    forgetWhatWasLearnt()
-  }
-
-  private func forgetWhatWasLearnt() {
-    cache = BufferCache(limit: settings.cachedBuffers)
-    siblings = Siblings(limit: settings.siblingGroups)
-    edition += 1
-    onInvalidated?(devices.compactMap { $0.description.node?.number }, false)
-  }
-
-  /// What was learnt of the device in this slot is not true of the next one.
-  private func scrub(_ slot: DeviceSlot) {
-    cache.updateAll { $0.scrub(slot) }
-    siblings.scrub(slot)
-    for look in looks.values { look.scrub(slot) }
-  }
-
-  private func view(_ slot: DeviceSlot, _ entry: DeviceEntry) -> DeviceView {
-    DeviceView(
-      slot: slot, description: entry.description, state: entry.state, noMove: entry.noMove,
-      imports: entry.imports, isPrimary: table.primary == slot)
-  }
-
-  private func view(_ slot: DeviceSlot) -> DeviceView? {
-    keeper.registry[slot].map { view(slot, $0) }
-  }
-
-  /// In stable order.
-  package var devices: [DeviceView] {
-    table.stableOrder(table.present).compactMap(view)
-  }
-  package var primary: DeviceView? { table.primary.flatMap(view) }
-  /// Either node's number names the device. Applies an event that has not come yet.
-  package func device(_ number: DeviceNumber) -> DeviceView? {
-    keeper.resolve(number).flatMap(view)
-  }
-  /// For the whole machine: `honoured` if any device heeds it, `ignored` if all that were asked
-  /// don't.
-  package var noMove: NoMove {
-    let asked = devices.map(\.noMove).filter { $0 != .unknown }
-    if asked.contains(.honoured) { return .honoured }
-    return asked.isEmpty ? .unknown : .ignored
-  }
-
-  /// Closes every node of it and stops probing; `then` with true once they are closed, or with
-  /// false if its driver did not let go of them in time: nothing is changed then.
-  package func release(
-    _ number: DeviceNumber, then: @escaping (Bool) -> Void
-  ) throws(EngineError) {
-    guard let slot = keeper.resolve(number) else { throw .unknownDevice }
-    guard keeper.registry[slot]?.state != .released else { throw .released }
-    keeper.release(slot, then: then)
-  }
-  package func unrelease(_ stableID: String) { keeper.unrelease(stableID) }
-
-  /// A device that let a deadline pass has answered after all.
-  package func answered(_ slot: DeviceSlot) { keeper.noteAnswer(slot) }
-
-  // MARK: Statistics
-
-  /// What was answered lately, the oldest first, with what is known of the buffers now.
-  package var toldAnswers: [ToldAnswer] {
-    let now = time.now
-    return recent.all.map { answer in
-      let facts = facts(of: answer.planes[0])
-      return ToldAnswer(
-        answer, age: now > answer.at ? now - answer.at : 0,
-        exporter: facts.exporters.candidates.certain.map { table.number(of: $0) } ?? .none,
-        home: facts.home, residency: facts.residency)
-    }
-  }
-
-  /// How many of the remembered buffers are this user's.
-  package func cachedBuffers(of user: UInt32) -> Int { cache.count(of: user) }
-
-  /// Counters by name, e.g. "queries", "hits", "looks", "imports", "timeouts", "cached-buffers".
-  package var statistics: [(name: StaticString, value: UInt64)] {
-    [
-      ("queries", counters.queries), ("hits", counters.hits), ("looks", counters.looks),
-      ("imports", counters.imports), ("seeded", counters.seeded),
-      ("timeouts", keeper.timeouts), ("cached-buffers", UInt64(cache.count)),
-      ("pending-queries", UInt64(askers)), ("sibling-groups", UInt64(siblings.count)),
-    ]
-  }
 }
 
 extension BufferFacts {

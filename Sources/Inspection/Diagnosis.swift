@@ -56,7 +56,7 @@ package struct SystemFacts: Sendable {
   package var lockdown = ""
   /// Why the kernel's type data can't be used.
   package var typeDataFault: String?
-  /// "driver: why" for each loaded driver whose layout can't be computed.
+  /// "driver: why" for each loaded driver whose layout can't be computed, or lacks a value.
   package var layoutsMissing: [String] = []
   /// "file:line: why" of /etc/primed/pairs.
   package var pairErrors: [String] = []
@@ -158,7 +158,7 @@ package enum Diagnosis {
     }
     found += facts.layoutsMissing.map {
       Finding(
-        .warning, "introspection can't tell where buffers of \($0)",
+        .warning, "introspection can't read all that it should of a buffer: \($0)",
         mend: "report it with `primectl report`, and with your distribution's kernel version")
     }
     return found

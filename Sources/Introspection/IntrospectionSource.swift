@@ -57,13 +57,12 @@ package final class IntrospectionSource {
   private var isWaiting = false
   private var lastLine = ""
 
-  /// The pause between two requests to the loader: drivers may appear and go at any rate.
+  /// The pause between two requests to the loader.
   private let pause: Milliseconds
-  package static let usualPause: Milliseconds = 2_000
 
   /// Does nothing before `ask`.
   package init(
-    loop: EventLoop, socket path: String, pause: Milliseconds = usualPause,
+    loop: EventLoop, socket path: String, pause: Milliseconds = Limits.timeBetweenLoads,
     plainBuffer: @escaping PlainBufferRequest
   ) {
     self.loop = loop

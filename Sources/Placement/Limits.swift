@@ -1,7 +1,8 @@
-// Every bound on what callers may send, have under way, have kept and make primed do, in one place;
-// the closers' are in CClose.h. What a type has room for (4 planes, 64 devices, 8 users of an
-// Advise) is the contract's and stands with the type; what a driver may take, with the prober
-// (Ports.swift).
+// Every bound on what callers may send, have under way, have kept and make primed do, and every pause
+// of primed's, in one place; those of the closers of callers' fds are in CClose.h. What a type has
+// room for (4 planes, 64 devices, 8 users of an Advise) is the contract's and stands with the type;
+// how long a call into a driver may take is in Ports.swift, when a buffer is looked at again in
+// BufferFacts.swift (Recheck).
 
 /// What is held for somebody.
 package struct Load: Equatable, Sendable {
@@ -77,6 +78,33 @@ package enum Limits {
   /// Bytes: no frame takes as many (8K in half floats: 253 MiB), and importing it keeps a device
   /// busy for long.
   package static let largestImport: UInt64 = 512 << 20
+
+  /// Rounds of questions to devices in one look. Each round asks a device that was not asked before,
+  /// so the rounds end; the bound is for machines on which devices keep appearing.
+  package static let roundsOfALook = 8
+
+  // MARK: Devices
+
+  /// A node is closed after so long without a job: before a GPU suspends itself (5 s with amdgpu and
+  /// nouveau), since closing a sleeping GPU's node wakes it.
+  package static let idleNode: Milliseconds = 1_500
+  /// The same for a card node. Opening one makes primed DRM master until it drops that, if there is
+  /// no master, so one open serves all questions of some seconds.
+  package static let idleCardNode: Milliseconds = 5_000
+  /// When a device that did not answer is asked again: the first pause, which doubles each time, and
+  /// the longest.
+  package static let firstRetry: Milliseconds = 1_000
+  package static let longestRetry: Milliseconds = 64_000
+  /// Between two requests to introspection's loader: drivers may appear and go at any rate.
+  package static let timeBetweenLoads: Milliseconds = 2_000
+
+  // MARK: Log
+
+  /// Refused calls become a line for each caller, and so many lines in all, in this time.
+  package static let refusalWindow: Milliseconds = 60_000
+  package static let refusalLines = 5
+  /// Lines about one file of pair rows; the rest is counted.
+  package static let pairFileLines = 20
 
   // MARK: Memory
 

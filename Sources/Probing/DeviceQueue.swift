@@ -7,16 +7,9 @@ internal import Placement
 internal import Ports
 internal import Synchronization
 
-/// Nodes are closed after this long without a job: before a GPU suspends itself (5 s with amdgpu
-/// and nouveau), since closing a sleeping GPU's node wakes it.
-let idleClose: Milliseconds = 1500
-/// For card nodes: opening one makes primed DRM master until it drops that, if there is no master.
-/// So one open serves all questions of some seconds.
-let cardIdleClose: Milliseconds = 5000
-
 /// How long a device's node stays open without a job.
 func idleTime(of device: DeviceDescription) -> Milliseconds {
-  device.render == nil ? cardIdleClose : idleClose
+  device.render == nil ? Limits.idleCardNode : Limits.idleNode
 }
 
 /// The result of using a device's node.

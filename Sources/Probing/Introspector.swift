@@ -75,7 +75,7 @@ package final class Introspector {
   /// are not woken for this; they are checked when they are next seen awake.
   private func check(_ engine: QueryEngine) {
     let waiting = Set(source.devicesToCheck.map(\.driver)).subtracting(checking)
-    for driver in waiting where Driver(name: driver).info.interface != nil {
+    for driver in waiting where Driver(name: driver).info.ownIoctls {
       let awake = workers.devices().first {
         $0.device.driver == driver && $0.device.render != nil
           && !sleeps($0.device)

@@ -153,7 +153,7 @@ extension ProbeWorkers {
     for device: DeviceDescription, _ slot: DeviceSlot
   ) -> (giver: Choice, trier: Choice)? {
     let awake = devices().filter { !sleeps($0.device) }
-    let allocating = awake.filter { $0.device.row.info.interface != nil }
+    let allocating = awake.filter { $0.device.row.info.ownIoctls }
     let givers = allocating.filter { $0.device.dedicatedMemory > 0 }
     if let giver = givers.first(where: { $0.slot != slot }) { return (giver, (slot, device)) }
     if let giver = givers.first, let function = importFunction(of: device) {

@@ -86,7 +86,7 @@ package final class PairMeasurement {
         && trials.isAwake($0.description)
     }.map { (slot: $0.slot, device: $0.description) }
     for exporter in awake
-    where trials.believes(exporter.device.driver) && exporter.device.row.info.interface != nil {
+    where trials.believes(exporter.device.driver) && exporter.device.row.info.ownIoctls {
       for importer in awake where importer.device.driver != exporter.device.driver {
         let pair = Pair(
           exporter: MeasuredDriver(exporter.device), importer: MeasuredDriver(importer.device))

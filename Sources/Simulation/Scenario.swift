@@ -49,7 +49,7 @@ package struct DeviceModel: Sendable {
   package var exports = true
   /// false: opening its node gives EACCES.
   package var openable = true
-  /// That an import takes; they come one after another.
+  /// How long an import into it takes; imports into one device are made one after another.
   package var importTime: Milliseconds = 0
   package var role = Role.render
   package var bootVGA = false

@@ -141,13 +141,12 @@ package final class ScenarioPlayer {
     }
   }
 
-  /// As in the daemon: an asker whose answer may change is told of the change.
+  /// An asker whose answer may change is told of the change; a stale answer is looked behind.
   private func follow(_ query: Query, _ held: [HeldBuffer], _ answer: Answer) {
     _ = subscriptions.told(0, query, answer) { true }
-    guard answer.stale, !engine.isLookedAt(query) else { return }
-    var again = query
-    again.hints.fresh = true
-    engine.answer(again, holding: held) { _ in }
+    if let again = engine.refresh(of: query, after: answer) {
+      engine.answer(again, holding: held) { _ in }
+    }
   }
 
   private func looked(at buffer: BufferIdentity) {

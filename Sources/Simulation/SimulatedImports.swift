@@ -146,15 +146,12 @@ extension SimulatedKernel {
     guard let exporter = exporter(of: dmabuf), dmabuf.residency == .dedicated,
       isRegistered(dmabuf)
     else { return false }
-    return exporter.facts.attach == .moves
+    return exporter.facts.attach(on: scenario.kernel.version) == .moves
   }
 
-  /// xe_dma_buf_attach; amdgpu_dma_buf_attach until 6.10 (030631e97b20).
   private func wakeExporterAtAttach(_ dmabuf: SimulatedDMABuf) {
     guard isRegistered(dmabuf), case .device(let index) = dmabuf.exporter else { return }
-    let facts = devices[index].facts
-    let isOldAMD = facts.driver == "amdgpu" && scenario.kernel.version < KernelVersion(6, 10)
-    if facts.attach == .wakes || isOldAMD { wake(index) }
+    if devices[index].facts.attach(on: scenario.kernel.version) == .wakes { wake(index) }
   }
 
   private func refusal(of dmabuf: SimulatedDMABuf, by driver: String) -> Int32 {

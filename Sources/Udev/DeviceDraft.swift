@@ -197,16 +197,16 @@ func pairSplitDevices(_ all: [DeviceDescription]) -> [DeviceDescription] {
   return paired
 }
 
-/// Whether it is integrated, as far as PCI says without waking it: an AMD one shares its slot with
-/// functions of the processor (vendor AMD; all functions of a card have vendor ATI). nil: unknown.
+/// Whether it is integrated, as far as PCI says without waking it. nil: unknown.
 private func isIntegrated(_ device: DeviceDescription) -> Bool? {
-  guard device.driver == "amdgpu", let dot = device.sysfsPath.lastIndex(of: "."),
+  guard let processor = device.row.info.processorVendor,
+    let dot = device.sysfsPath.lastIndex(of: "."),
     let slash = device.sysfsPath.lastIndex(of: "/"), slash < dot
   else { return device.isIntegrated }
   let slot = device.sysfsPath[device.sysfsPath.index(after: slash)...dot]
   let bus = String(device.sysfsPath[..<slash])
   return namesIn(bus).contains {
-    $0.hasPrefix(slot) && readAttribute("\(bus)/\($0)/vendor") == "0x1022"
+    $0.hasPrefix(slot) && readAttribute("\(bus)/\($0)/vendor") == processor
   }
 }
 

@@ -109,7 +109,7 @@ struct BufferOptions: ParsableArguments {
     var description = DeviceDescription(
       stableID: info.text(.stableID), sysfsPath: info.text(.sysfsPath),
       driver: info.text(.driver))
-    let ownInterface = description.row.info.interface != nil
+    let ownInterface = description.row.info.ownIoctls
     if ownInterface {
       description.render = Node(path: info.node, number: info.number)
     } else {

@@ -5,6 +5,7 @@ import Bus
 import Glibc
 internal import JSON
 import Linux
+internal import Placement
 import Simulation
 
 struct HoldersCommand: ParsableCommand {
@@ -60,19 +61,15 @@ private func nodes(of info: DeviceInfo) -> Set<String> {
   for name in namesIn(info.text(.sysfsPath) + "/accel") where name.hasPrefix("accel") {
     nodes.insert("/dev/accel/\(name)")
   }
-  switch info.text(.driver) {
-  case "amdgpu": nodes.insert("/dev/kfd")
-  case "nvidia-drm": nodes.formUnion(nvidiaNodes(of: info))
-  default: break
-  }
+  nodes.formUnion(Driver(name: info.text(.driver)).info.ownNodes)
+  if let node = nvidiaNode(of: info) { nodes.insert(node) }
   return nodes
 }
 
-/// nvidia.ko shows the minor of /dev/nvidiaN in /proc; its other nodes are for all devices.
-private func nvidiaNodes(of info: DeviceInfo) -> [String] {
+/// nvidia.ko shows the minor of its device's /dev/nvidiaN in /proc. nil: it drives another one.
+private func nvidiaNode(of info: DeviceInfo) -> String? {
   let slot = info.text(.sysfsPath).split(separator: "/").last ?? ""
   let lines = readText("/proc/driver/nvidia/gpus/\(slot)/information").split(separator: "\n")
   let minor = lines.first { $0.hasPrefix("Device Minor:") }?.split(separator: " ").last
-  let shared = ["nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools"]
-  return shared.map { "/dev/\($0)" } + (minor.map { ["/dev/nvidia\($0.filter(\.isNumber))"] } ?? [])
+  return minor.map { "/dev/nvidia\($0.filter(\.isNumber))" }
 }

@@ -171,7 +171,7 @@ private final class Table {
   }
 
   @Test func longOrders() throws {
-    var random = SplitMix(state: 1)
+    var random = Seeded(1)
     var changes = 0
     for _ in 0..<300 {
       let walk = (0..<14).map { _ in Int.random(in: 0..<Self.steps.count, using: &random) }
@@ -216,16 +216,5 @@ private final class Table {
     table.finishLooks()
     #expect(table.callers.changes == before + 2)
     #expect(table.missing() == [])
-  }
-}
-
-private struct SplitMix: RandomNumberGenerator {
-  var state: UInt64
-  mutating func next() -> UInt64 {
-    state &+= 0x9e37_79b9_7f4a_7c15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-    return z ^ (z >> 31)
   }
 }

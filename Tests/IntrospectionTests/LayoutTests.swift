@@ -1,4 +1,5 @@
 import CBPF
+import Glibc
 import Placement
 import Testing
 
@@ -56,11 +57,27 @@ import Testing
     for recipe in driverRecipes {
       let info = Driver(name: recipe.driver).info
       // For vmwgfx only the residency is read, which no scratch buffer can check.
-      #expect(info.interface != nil || recipe.preferred == nil, "\(recipe.driver): unproven")
+      #expect(info.ownIoctls || recipe.preferred == nil, "\(recipe.driver): unproven")
       #expect(!info.exportsSystemMemoryOnly(on: nil), "\(recipe.driver): it needs no recipe")
     }
-    let speakable = Driver.table.filter { $0.interface != nil }.flatMap { $0.names.prefix(1) }
+    let speakable = Driver.table.filter(\.ownIoctls).flatMap { $0.names.prefix(1) }
     #expect(Set(speakable) == Set(driverRecipes.filter { $0.preferred != nil }.map(\.driver)))
+  }
+
+  /// Read from a folder like /sys/kernel/btf, in which everything is built into the kernel.
+  private func layouts(of kernel: TypeDataBuilder) throws -> Layouts {
+    let folder = "/tmp/primed-layouts.\(getpid()).\(UInt32.random(in: 0...UInt32.max))"
+    let file = "\(folder)/vmlinux"
+    try #require(mkdir(folder, 0o700) == 0)
+    defer {
+      unlink(file)
+      rmdir(folder)
+    }
+    let fd = open(file, O_WRONLY | O_CREAT, 0o600)
+    let bytes = kernel.bytes
+    #expect(write(fd, bytes, bytes.count) == bytes.count)
+    close(fd)
+    return try Layouts(from: TypeFolder(folder))
   }
 
   private func recipe(_ driver: String) throws -> DriverRecipe {
@@ -78,8 +95,11 @@ import Testing
       ]))
     _ = m.kernel.structure(
       "radeon_bo", laidOut([("list", m.long, 16), ("initial_domain", m.int, 4), ("tbo", bo, 96)]))
+    var lacking: [String] = []
     let layout = try #require(
-      try dmabuf_driver(try recipe("radeon"), Types(m.kernel.data()), size: 4711))
+      try dmabuf_driver(
+        try recipe("radeon"), Types(m.kernel.data()), size: 4711, lacking: &lacking))
+    #expect(lacking == [])
     // The GEM object begins where `tbo` does, at 24.
     #expect(layout.btf_size == 4711)
     #expect(
@@ -109,8 +129,11 @@ import Testing
         ("region", toRegion, 8),
       ]))
     _ = m.kernel.structure("drm_i915_gem_object", laidOut([("base", m.gem, 64), ("mm", mm, 24)]))
+    var lacking: [String] = []
     let layout = try #require(
-      try dmabuf_driver(try recipe("i915"), Types(m.kernel.data()), size: 0))
+      try dmabuf_driver(
+        try recipe("i915"), Types(m.kernel.data()), size: 0, lacking: &lacking))
+    #expect(lacking == [])
     #expect(
       (layout.residency.offset.0, layout.residency.offset.1, layout.residency.pointers) == (
         80, 8, 1
@@ -123,20 +146,60 @@ import Testing
     #expect((preferred.dedicated, preferred.system) == (1 << 1 | 1 << 3, 1))
   }
 
-  /// If a driver's structures differ in this kernel, the values that can be found are still used.
-  @Test func aMissingValueIsMissing() throws {
+  /// If a driver's structures differ in this kernel, the values that can be found are still used,
+  /// and the others are named.
+  @Test func aMissingValueIsNamed() throws {
     var m = Machine()
     let shmem = m.kernel.structure(
       "drm_gem_shmem_object", bytes: 64, [.init(name: "base", type: m.gem, bit: 0)])
     _ = m.kernel.structure("tgpu_bo", laidOut([("base", shmem, 64), ("preferred", m.int, 4)]))
+    var lacking: [String] = []
     let layout = try #require(
-      try dmabuf_driver(try recipe("tgpu"), Types(m.kernel.data()), size: 1))
+      try dmabuf_driver(
+        try recipe("tgpu"), Types(m.kernel.data()), size: 1, lacking: &lacking))
     #expect((layout.residency.size, layout.preferred.size) == (0, 4))
+    #expect(lacking == ["tgpu_bo.placement"])
+  }
+
+  /// A resource that does not point back to its buffer can't be checked, so it is not read.
+  @Test func aMissingPointerBackIsNamed() throws {
+    var m = Machine()
+    let resource = m.kernel.structure("ttm_resource", laidOut([("mem_type", m.int, 4)]))
+    let bo = m.kernel.structure(
+      "ttm_buffer_object", bytes: 72,
+      laidOut([("base", m.gem, 64), ("resource", m.kernel.pointer(to: resource), 8)]))
+    _ = m.kernel.structure("radeon_bo", laidOut([("initial_domain", m.int, 4), ("tbo", bo, 72)]))
+    var lacking: [String] = []
+    let layout = try #require(
+      try dmabuf_driver(
+        try recipe("radeon"), Types(m.kernel.data()), size: 1, lacking: &lacking))
+    #expect((layout.residency.size, layout.preferred.size) == (0, 4))
+    #expect(lacking == ["ttm_resource.bo"])
+  }
+
+  /// What the loader logs and `primectl doctor` says.
+  @Test func layoutsTellWhatIsMissing() throws {
+    var m = Machine()
+    let bo = m.kernel.structure("ttm_buffer_object", bytes: 64, laidOut([("base", m.gem, 64)]))
+    _ = m.kernel.structure("vmw_bo", laidOut([("tbo", bo, 64)]))
+    _ = m.kernel.structure("radeon_bo", laidOut([("tbo", bo, 64)]))
+    let layouts = try layouts(of: m.kernel)
+    // vmwgfx keeps no record: nothing is said of one.
+    #expect(
+      layouts.missing == [
+        "radeon: no radeon_bo.tbo.resource->mem_type", "radeon: no radeon_bo.initial_domain",
+        "vmwgfx: no vmw_bo.tbo.resource->mem_type",
+      ])
+    #expect(layouts.drivers.map(\.name) == ["radeon", "vmwgfx"])
   }
 
   @Test func noSuchDriver() throws {
     let types = Types(try Machine().kernel.data())
-    for recipe in driverRecipes { #expect(try dmabuf_driver(recipe, types, size: 1) == nil) }
+    var lacking: [String] = []
+    for recipe in driverRecipes {
+      #expect(try dmabuf_driver(recipe, types, size: 1, lacking: &lacking) == nil)
+    }
+    #expect(lacking == [])
   }
 
   @Test func namesFit() {

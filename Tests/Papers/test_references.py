@@ -9,10 +9,11 @@ ROOMS = ("Sources", "dbus", "systemd")
 
 class References(unittest.TestCase):
     def texts(self):
-        for room in ROOMS:
+        for room in (*ROOMS, "Tests"):
             for path in (PROJECT / room).rglob("*"):
-                if path.is_file() and path.suffix != ".o":
+                if path.is_file() and path.suffix not in (".o", ".pyc") and "seeds" not in path.parts:
                     yield path, path.read_text()
+        yield PROJECT / "Package.swift", (PROJECT / "Package.swift").read_text()
 
     def test_papers(self):
         """Of this project's own papers there is one."""
@@ -21,9 +22,18 @@ class References(unittest.TestCase):
 
     def test_files(self):
         named = {(path.name, word) for path, text in self.texts()
-                 for word in re.findall(r"\bTests/[\w/]+\.(?:py|swift|c)\b", text)}
-        self.assertGreaterEqual(len(named), 3)
+                 for word in re.findall(r"\b(?:Sources|Tests|dbus)/[\w/.-]+\.(?:py|swift|c|h|md|xml)\b", text)}
+        self.assertGreaterEqual(len(named), 10)
         self.assertEqual([one for one in named if not (PROJECT / one[1]).exists()], [])
+
+    def test_swift_files(self):
+        """Also those that are named without all of their path."""
+        there = {str(path.relative_to(PROJECT)) for room in ROOMS + ("Tests",) for path in (PROJECT / room).rglob("*.swift")}
+        named = {(path.name, word) for path, text in self.texts()
+                 for word in re.findall(r"(?<![\w/.*])(?:[A-Z]\w+/)*[A-Z]\w+\.swift\b", text)}
+        self.assertGreaterEqual(len(named), 10)
+        self.assertEqual([one for one in named if one[1] != "Package.swift"
+                          and not any(f"/{path}".endswith(f"/{one[1]}") for path in there)], [])
 
     def test_links_of_the_readme(self):
         links = re.findall(r"\]\(([^)#:]+)\)", (PROJECT / "README.md").read_text())

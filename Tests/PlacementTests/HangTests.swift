@@ -41,7 +41,7 @@ import Testing
     var seen: Set<String> = []
     return Driver.allCases.filter { driver in
       var info = driver.info
-      (info.names, info.busNames, info.source, info.interface) = ([], [], "", nil)
+      (info.names, info.busNames, info.source, info.ownIoctls) = ([], [], "", false)
       (info.imports, info.scanOut, info.scanOutDiscrete) = ([], .unknown, .unknown)
       (info.layouts, info.scratchSize, info.powerIsParents) = ([], 0, false)
       return seen.insert("\(info)").inserted

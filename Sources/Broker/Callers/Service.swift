@@ -82,7 +82,7 @@ final class Service: BrokerService {
     guard isOpen || subscribed > 0, let answer else { return answer }
     if answer.isOpen { track() }
     told(caller, query, answer)
-    if answer.stale, !engine.isLookedAt(query) { refresh(query, for: caller, hold) }
+    if let again = engine.refresh(of: query, after: answer) { look(again, for: caller, hold) }
     return answer
   }
 
@@ -94,12 +94,10 @@ final class Service: BrokerService {
     return !freshLooks.take(user, at: bootMilliseconds())
   }
 
-  /// What this look finds reaches the caller as PlacementChanged. At a limit the old answer stands
-  /// until somebody asks again.
-  private func refresh(_ query: Query, for caller: Caller, _ hold: () -> [HeldBuffer]?) {
+  /// Looks behind an answer that was given. At a limit that answer stands until somebody asks
+  /// again.
+  private func look(_ again: Query, for caller: Caller, _ hold: () -> [HeldBuffer]?) {
     guard let buffers = hold() else { return }
-    var again = query
-    again.hints.fresh = true
     look(again, holding: buffers, for: caller) { _ in }
   }
 

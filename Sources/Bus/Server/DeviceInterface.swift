@@ -40,6 +40,8 @@ package final class DeviceObject {
 
   /// As it was last told.
   package var state: DeviceState { properties.state }
+  /// As it was last told.
+  package var noMove: NoMove { properties.noMove }
 
   /// Tells of the properties that changed.
   package func update(_ new: DeviceProperties) {

@@ -1,10 +1,12 @@
 // Which refused calls become a line in the log: who sends nonsense can't fill it.
 
+internal import Placement
+
 /// Decides which refusals become a line. In a window a caller gets one line, and all callers
 /// together a few; what goes unsaid is counted and told with the next line.
 struct RefusalPace {
-  static let window: UInt64 = 60_000
-  static let lines = 5
+  static let window = Limits.refusalWindow
+  static let lines = Limits.refusalLines
 
   private var end: UInt64 = 0
   private var named: Set<Caller> = []

@@ -9,6 +9,12 @@
 /* Closing threads in all, and how many of them one owner's stuck fds may keep. */
 #define PRIMED_CLOSERS 64
 #define PRIMED_CLOSERS_PER_OWNER 8
+/* A close() that takes so long counts as stuck. */
+#define PRIMED_STUCK_MS 50
+/* Fds that can be told apart; systemd's LimitNOFILE. Those above are strangers' and nobody's. */
+#define PRIMED_CLOSE_FDS 65536
+/* Fds that came in messages and whose owner has not been named yet: a message has 253 at most. */
+#define PRIMED_UNCLAIMED_FDS 1024
 
 /* An fd to watch for reading: primed_supervise_closers() is to be called when it is readable. It is made by
  * the first call and never closed. -1 and errno. */

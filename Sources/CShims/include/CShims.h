@@ -60,18 +60,15 @@ int primed_udmabuf_create(uint64_t size);
 /* A buffer by MODE_CREATE_DUMB (card nodes only). */
 int primed_dumb_create(int node, uint32_t width, uint32_t height, uint32_t *handle);
 
-/* Drivers whose own ioctls are known here; which driver has which: Placement/Drivers. */
-enum primed_interface {
-	PRIMED_AMDGPU, PRIMED_RADEON, PRIMED_NOUVEAU, PRIMED_I915, PRIMED_XE,
-	/* The project's own test driver. */
-	PRIMED_TGPU,
-};
+/* Whether the driver of this DRM name has ioctls of its own that are known here. */
+bool primed_driver_known(const char *driver);
 
-/* GEM handle of a buffer in dedicated (`vram`) or system memory. -1 and errno. */
-int primed_driver_create(int node, enum primed_interface driver, uint64_t size, bool vram, uint32_t *handle);
+/* GEM handle of a buffer in dedicated (`vram`) or system memory. -1 and errno; ENOSYS: the driver is not
+ * known. */
+int primed_driver_create(int node, const char *driver, uint64_t size, bool vram, uint32_t *handle);
 
 enum primed_record { PRIMED_RECORD_NONE, PRIMED_RECORD_DEDICATED, PRIMED_RECORD_SYSTEM };
 
 /* The domain that `driver` recorded when the buffer was allocated. Only meaningful on the exporter; NONE
  * if the driver records nothing. */
-enum primed_record primed_driver_record(int node, enum primed_interface driver, uint32_t handle);
+enum primed_record primed_driver_record(int node, const char *driver, uint32_t handle);

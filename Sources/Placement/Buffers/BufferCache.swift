@@ -1,7 +1,7 @@
 // What is known of every buffer asked about lately: an open-addressing table of plain records,
-// bounded by count. When it is full, the user with the most buffers gives way to who adds one, with
-// what was asked about least recently: nobody's flood makes others' buffers forgotten. A look-up
-// allocates nothing and counts no references.
+// bounded by count. When it is full, a new buffer takes the place of the least recently used one of
+// the user who has most, so that no user can push out the buffers of another who has fewer. A
+// look-up allocates nothing and counts no references.
 //
 // Invariants: `index` is a power of two and at most five eighths full; an entry is a record's
 // position + 1, 0 is empty; the records of each user form one list from its share's `newest` to its
@@ -23,7 +23,7 @@ package struct BufferCache {
     var newest = BufferCache.none
     var oldest = BufferCache.none
   }
-  /// Memory that one buffer takes at most, its share of an index that has just doubled included.
+  /// Memory that one buffer takes at most, with its part of an index that has just doubled.
   package static let bytesPerBuffer =
     MemoryLayout<Record>.stride + (16 * MemoryLayout<UInt32>.stride + 4) / 5
 
@@ -57,14 +57,14 @@ package struct BufferCache {
     return nil
   }
 
-  /// The buffer's facts, now the last to go; nil: never heard of.
+  /// The buffer's facts, which become the most recently used; nil: it is not in the cache.
   package mutating func recall(_ buffer: BufferIdentity) -> BufferFacts? {
     guard let record = find(buffer) else { return nil }
     touch(record)
     return records[record].facts
   }
 
-  /// No device of this epoch is left to be asked about the buffer.
+  /// At this epoch no device is left to be asked about the buffer.
   package mutating func note(_ epoch: UInt32, of buffer: BufferIdentity) {
     if let record = find(buffer) { records[record].facts.epoch = epoch }
   }
@@ -78,7 +78,7 @@ package struct BufferCache {
     }
   }
 
-  /// Makes the record the last to go.
+  /// Makes the record the most recently used of its share.
   package mutating func touch(_ record: Int) {
     let record = UInt32(record)
     guard shares[share(of: record)].newest != record else { return }
@@ -180,7 +180,7 @@ package struct BufferCache {
       shares[empty].user = user
       return empty
     }
-    // More users than a share's number can tell apart have the last one together.
+    // A share's number has 16 bits: users beyond those have the last share together.
     if shares.count <= UInt16.max { shares.append(Share(user: user)) }
     return shares.count - 1
   }

@@ -1,15 +1,15 @@
 // What is known of one dma-buf, merged over all looks at it. Plain data, kept by the thousand.
 //
-// A look tells the *state*; what is wanted is the *home*, where the exporter gives the buffer its
-// best access. The devices that could reach it at every look are those that reach it at home: a
-// buffer that was evicted is reached by more devices than at home, never by fewer. So a device that
-// once would have moved it stays out, and one look more can only narrow the home set.
+// A look shows the *state* of a buffer; what is wanted is its *home*, the memory where its exporter
+// has the best access to it. An evicted buffer lies in system memory, where more devices reach it
+// than at home, never fewer. So the devices that reached it at every look are those that reach it
+// at home, and a device that would have moved it at one look is never counted among them again.
 
 /// How often to look again at what isn't settled.
 package enum Recheck {
   package static let first: UInt32 = 250
   package static let last: UInt32 = 8_000
-  /// A settled answer older than this is served at once and observed at again behind.
+  /// A settled answer older than this is served at once, and the buffer is looked at again.
   package static let refreshAfter: Milliseconds = 60_000
 }
 
@@ -22,18 +22,19 @@ package struct BufferFacts: Sendable, Equatable {
   /// Importers when it was last observed, 255 where introspection did not tell. For people only.
   private var importers = UInt8.max
   private var marks: Marks = []
-  /// Whose share of the cache it takes; the cache's own, and here since there is room.
+  /// The number of the user whose share of the cache it takes. The cache keeps it here because
+  /// these bytes would else be padding.
   var share: UInt16 = 0
   /// Milliseconds from `observed` to the next observation; 0: settled.
   private var wait: UInt16 = 0
-  /// Of the devices, when it was last seen that none is left to be asked.
+  /// The devices' epoch at which no device was left to be asked.
   package var epoch: UInt32 = 0
-  /// Could use it in place while it was seen in dedicated memory; while it was not.
+  /// Devices that could use it in place when it lay in dedicated memory, and when it did not.
   private var reachedDedicated = DeviceSet()
   private var reachedElsewhere = DeviceSet()
-  /// Would have moved it at some time.
+  /// Devices that would have moved it at one look or another.
   package private(set) var refused = DeviceSet()
-  /// Could not use it at all.
+  /// Devices that could not use it at all.
   package private(set) var failing = DeviceSet()
   package internal(set) var observed: Milliseconds = 0
 
@@ -75,8 +76,8 @@ package struct BufferFacts: Sendable, Equatable {
     get { marks.contains(.homeIsCertain) }
     set { if newValue { marks.insert(.homeIsCertain) } else { marks.remove(.homeIsCertain) } }
   }
-  /// Taught by a sibling, not observed itself: good for an answer, but that they are siblings is
-  /// the asker's word, so no import may rest on it.
+  /// Copied from a sibling, and not observed itself. That is enough for an answer, but not to
+  /// decide that an import moves nothing: that the two are siblings is only the asker's claim.
   package internal(set) var seeded: Bool {
     get { marks.contains(.seeded) }
     set { if newValue { marks.insert(.seeded) } else { marks.remove(.seeded) } }
@@ -86,8 +87,8 @@ package struct BufferFacts: Sendable, Equatable {
     get { marks.contains(.hasPeer) }
     set { if newValue { marks.insert(.hasPeer) } else { marks.remove(.hasPeer) } }
   }
-  /// Of those that may have exported it, whose it would be in system memory by their own records:
-  /// what a device imports, and what it exported from there, it records alike.
+  /// The possible exporters whose own record says system memory. Such a record does not tell the
+  /// exporter from an importer: a driver records system memory for what it imports, too.
   package func recordedSystem(among devices: DeviceTable) -> DeviceSet {
     marks.contains(.recordsSaySystem) ? recording(among: devices) : DeviceSet()
   }
@@ -99,14 +100,14 @@ package struct BufferFacts: Sendable, Equatable {
   private var reached: DeviceSet { reachedDedicated.union(reachedElsewhere) }
   /// Reached it every time.
   package var reachedAlways: DeviceSet { reached.subtracting(refused).subtracting(failing) }
-  /// Those that reach it at home without being its exporter, as far as is known. Reach counts for
-  /// the memory that it was seen in: who reached it while it was evicted would keep it from going
-  /// home. Only where its exporter is gone is its home gone, too.
+  /// Devices that reach it at home. Reach counts for the memory in which it was seen: a device that
+  /// reached it while it was evicted would keep it from going home. If its exporter has gone, it
+  /// can no longer go home, and all that reached it count.
   package var reachedAtHome: DeviceSet {
     switch home {
     case .dedicated where !exporters.candidates.devices.isEmpty:
       return reachedDedicated.subtracting(refused).subtracting(failing)
-    // Who reaches it in memory of its exporter's own is in no need of that.
+    // Whoever would have moved it out of its exporter's memory still reaches it in system memory.
     case .system: return reached.subtracting(failing)
     case .dedicated, .unknown: return reachedAlways
     }
@@ -115,7 +116,7 @@ package struct BufferFacts: Sendable, Equatable {
   package var settled: Bool { interval == 0 }
   package var recheckTime: Milliseconds { observed + Milliseconds(interval) }
   package func isDue(at now: Milliseconds) -> Bool { interval != 0 && now >= recheckTime }
-  /// A new observation could tell something, though the answer is settled.
+  /// The answer is settled, but so old that a new look may change it.
   package func isStale(at now: Milliseconds) -> Bool {
     settled && !homeIsCertain && (asked.count > 1 || residency != .unknown)
       && now >= observed + Recheck.refreshAfter
@@ -140,8 +141,9 @@ package struct BufferFacts: Sendable, Equatable {
 }
 
 extension BufferFacts {
-  /// Merges one look, taken at `now`. Only a look a recheck interval after the one before, or one
-  /// that was asked for as `fresh`, says something about time.
+  /// Merges one look, taken at `now`. It confirms what earlier looks showed only if it comes a
+  /// recheck interval after the last one, or was asked for as `fresh`: looks in quick succession
+  /// all see the same eviction.
   package mutating func merge(
     _ look: Observation, of buffer: BufferIdentity, among devices: DeviceTable,
     at now: Milliseconds, fresh: Bool = false
@@ -187,9 +189,9 @@ extension BufferFacts {
     seeded = false
   }
 
-  /// Now that it was seen itself, a sibling's word counts only as more looks, and not even that if
-  /// the look shows that it was none: what a sibling reached at home is not moved by reaching this
-  /// one.
+  /// The first look at a buffer whose facts were copied from a sibling. They count as earlier looks
+  /// from now on, unless this look contradicts them: a device that would move this buffer, and
+  /// reached the sibling at home, shows that the two are no siblings.
   private mutating func keepWhatAgrees(
     with look: Observation, of buffer: BufferIdentity, among devices: DeviceTable
   ) {
@@ -201,13 +203,13 @@ extension BufferFacts {
     exporters = ExporterEvidence(of: buffer, among: devices)
   }
 
-  /// The exporter's word, or its nature, ends all doubt about the home.
+  /// The home is certain if the exporter recorded it, or has system memory only.
   private mutating func settleByIntention(_ look: Observation, among devices: DeviceTable) -> Bool {
     let intended = look.intention(exporters: exporters.candidates)
     if intended != .unknown {
       (home, confidence) = (intended, .intent)
     } else if homeIsCertain {
-      // Said by an earlier look.
+      // By an earlier look.
     } else if look.isOfSystemMemory(exporters: exporters.candidates, among: devices) {
       (home, confidence) = (.system, .state)
     } else {
@@ -218,7 +220,8 @@ extension BufferFacts {
     return true
   }
 
-  /// With no second device to compare with, and the memory not seen, a later look tells no more.
+  /// If only one device was asked, and introspection did not show the memory, a later look would
+  /// see the same whether the buffer is evicted or not.
   private mutating func settleWithoutComparison() -> Bool {
     guard seen.isEmpty && asked.count <= 1 else { return false }
     confidence = exporters.candidates.certain == nil && reached.isEmpty ? .guess : .state
@@ -226,12 +229,12 @@ extension BufferFacts {
     return true
   }
 
-  /// State or stable, by whether the looks agree and since when.
+  /// `state` or `stable`, by whether the looks agree, and for how long.
   private mutating func weigh(against before: BufferFacts, among devices: DeviceTable) {
-    // A sleeping exporter keeps nothing in its own memory: such looks agree on an eviction.
+    // While its exporter sleeps, a buffer lies in system memory at every look.
     let mayBeEvicted = !exporters.candidates.devices.subtracting(devices.awake).isEmpty
     if !refused.isEmpty || seen.contains(.dedicated) {
-      // Narrowed by this look or confirmed by it: no eviction can have observed like this.
+      // It was seen in dedicated memory, so it was not evicted then.
       (confidence, interval) = (.stable, 0)
     } else if reachedAlways != before.reachedAlways || failing != before.failing {
       (confidence, interval) = (.state, Recheck.first)
@@ -245,8 +248,8 @@ extension BufferFacts {
     }
   }
 
-  /// What one sibling showed, added to what others did before. Those that no one device can have
-  /// exported were no siblings, and the latest counts.
+  /// Adds what earlier siblings showed to what this one showed. If no device can have exported
+  /// both, they were no siblings, and only this one counts.
   package mutating func add(earlier: BufferFacts) {
     let common = exporters.candidates.intersection(earlier.exporters.candidates)
     guard !common.isEmpty, !homeIsCertain else { return }
@@ -261,10 +264,10 @@ extension BufferFacts {
     interval = min(interval, earlier.interval)
   }
 
-  /// What a sibling's observation taught, for a buffer not observed itself: never above `state`,
-  /// and to be observed once it has outlived a resize. Only that one device exported it and that it
-  /// belongs in that one's dedicated memory is taught: a copy in system memory is told apart by no
-  /// sibling. nil: nothing of that, or the exporter is not one of `safe`.
+  /// The facts of a new sibling that has not been observed: `state` at most, and with a recheck
+  /// that comes only if it lives longer than a window's resize. Siblings share an exporter and its
+  /// dedicated memory as home, and nothing else: a copy in system memory looks like a sibling. nil:
+  /// this buffer does not have such a home, or its exporter is not one of `safe`.
   package func seed(safeOn safe: DeviceSet, at now: Milliseconds) -> BufferFacts? {
     guard home == .dedicated, let exporter = exporters.candidates.certain, safe.contains(exporter)
     else { return nil }

@@ -1,10 +1,10 @@
-// What one look at a buffer can bring home, as plain values.
+// What one look at a buffer can find out, as plain values.
 
 /// The name that the exporter put into fdinfo's `exp_name` (dma-buf.c, dma_buf_show_fdinfo).
 package enum ExporterName: Hashable, Sendable {
   /// fdinfo could not be read.
   case unknown
-  /// Shown by every driver that uses the DRM core's export: says only "one of those".
+  /// Shown by every driver that exports by DRM core.
   case drm
   /// A driver's own (`i915`, `virtio_gpu`, ...), `udmabuf`, or a heap's name.
   case named(String)
@@ -19,7 +19,7 @@ package enum DriverRecord: Sendable, Equatable {
   case preferred(Memory)
 }
 
-/// What one device's worker was asked to do with one dma-buf, and what came of it.
+/// How a device is asked about a dma-buf.
 package enum ProbeMethod: UInt8, Sendable {
   /// With the NO_MOVE flag; only on a device whose `NoMove` is `honoured`.
   case noMoveImport

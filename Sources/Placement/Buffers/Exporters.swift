@@ -1,7 +1,7 @@
-// The exporter as a narrowing set: who may have exported a dma-buf, given what is known so far.
-// Each source of evidence intersects it or says nothing; an intersection never becomes empty.
+// Who may have exported a dma-buf, as a set that each source of evidence narrows. It never becomes
+// empty: where two sources contradict each other, the stronger one holds.
 
-/// How far a source is to be believed; where two contradict each other, the stronger one holds.
+/// From the weakest source to the strongest.
 package enum ExporterSource: UInt8, Sendable, Comparable {
   case none, siblings, name, refusals, introspection, record
   package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
@@ -17,10 +17,9 @@ package struct ExporterSet: Sendable, Equatable {
     package static let noDevice = Beyond(rawValue: 1)
     /// Of a device that has gone; a buffer may outlive its exporter.
     package static let gone = Beyond(rawValue: 2)
-    /// Of anything: what is said of it can't all be true.
+    /// Any exporter at all: the sources contradict each other.
     package static let anything = Beyond(rawValue: 4)
-    /// Of a module that is no DRM driver's (vfio-pci, a camera's), in a memory that nothing is
-    /// known of.
+    /// Of a module that is no DRM driver (vfio-pci, a camera's); in which memory is not known.
     package static let stranger = Beyond(rawValue: 8)
   }
 
@@ -34,11 +33,11 @@ package struct ExporterSet: Sendable, Equatable {
   package var isEmpty: Bool { devices.isEmpty && beyond.isEmpty }
   /// Every device that is there, or none of them, may have exported it.
   package var isAnyones: Bool { beyond.contains(.anything) }
-  /// It may lie in a memory that nothing is known of.
+  /// It may lie in memory that is neither known to be system memory nor a known device's.
   package var isInUnknownMemory: Bool {
     beyond.contains(.anything) || beyond.contains(.stranger)
   }
-  /// The device that exported it, where nothing else can have.
+  /// The only possible exporter.
   package var certain: DeviceSlot? { beyond.isEmpty ? devices.only : nil }
   /// The one device left, though the buffer may be of none or of one that has gone.
   package var likely: DeviceSlot? { devices.only }
@@ -61,7 +60,8 @@ package struct ExporterSet: Sendable, Equatable {
   }
 }
 
-/// What the sources together leave, kept with a buffer: 10 bytes.
+/// The exporters that all sources leave, and which source narrowed them. It is kept with each
+/// buffer and takes 10 bytes.
 package struct ExporterEvidence: Sendable, Equatable {
   package private(set) var candidates: ExporterSet
   /// `source` in the low bits, `contradicted` in the highest.
@@ -97,9 +97,9 @@ package struct ExporterEvidence: Sendable, Equatable {
 }
 
 extension DeviceTable {
-  /// Before anything is known of a buffer but its age. What is younger than the latest unplug is of
-  /// no device that was unplugged, and what is younger than the beginning of a sleep that still
-  /// lasts is not of the sleeper: allocating would have woken it.
+  /// By a buffer's age alone (inodes of DMA-BUFs count up). One that is younger than the latest
+  /// unplug is not of a device that was unplugged; one that is younger than a sleep that still
+  /// lasts is not of the sleeping device, since allocating wakes it.
   package func possibleExporters(of buffer: BufferIdentity) -> ExporterSet {
     var set = ExporterSet(exporting, beyond: .noDevice)
     if buffer.inode < goneBefore { set.beyond.insert(.gone) }
@@ -107,23 +107,21 @@ extension DeviceTable {
     return set
   }
 
-  /// By a buffer's age and by the name that fdinfo shows, which the kernel tells without being
-  /// asked.
+  /// By a buffer's age and by the name in its fdinfo: what can be read without an import.
   package func exporters(of buffer: BufferIdentity, named name: ExporterName) -> ExporterSet {
     var evidence = ExporterEvidence(of: buffer, among: self)
     if let named = exporters(named: name) { evidence.narrow(to: named, by: .name) }
     return evidence.candidates
   }
 
-  /// Who must be reckoned with before an import: where sources contradict each other, the stronger
-  /// one is good for an answer, and nothing is good enough for an import that could move the
-  /// buffer.
+  /// The exporters to assume before an import. If sources contradict each other, an answer may go
+  /// by the stronger one, but an import that could move the buffer may not.
   package func exporters(forImportsBy evidence: ExporterEvidence) -> ExporterSet {
     guard evidence.contradicted else { return evidence.candidates }
     return ExporterSet(exporting, beyond: [.noDevice, .gone, .anything])
   }
 
-  /// Those that show this exporter name; nil: it says nothing.
+  /// Exporters that show this name; nil: the name is unknown, and excludes none.
   package func exporters(named name: ExporterName) -> ExporterSet? {
     switch name {
     case .unknown:
@@ -138,9 +136,9 @@ extension DeviceTable {
 }
 
 extension ExporterName {
-  /// Who exported it, if it is neither a DRM driver's name nor known to be of system memory. A
-  /// module shows its own name, so no driver of another name can have exported it. nvidia.ko's
-  /// buffers lie in the memory of the same GPU as nvidia-drm's.
+  /// The exporter, by a name that is not known to be of system memory. Every module shows its own
+  /// name, so a name that is no DRM driver's is a stranger's. nvidia.ko shows a driver's name, and
+  /// is no stranger: its buffers lie in the memory of the same GPU as nvidia-drm's.
   var unknownModule: ExporterSet.Beyond {
     guard case .named(let name) = self, Driver(name: name) == .other else { return .anything }
     return .stranger

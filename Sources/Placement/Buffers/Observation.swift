@@ -1,4 +1,4 @@
-// One observation of one dma-buf: everything that it brought home, gathered in any order.
+// One observation of one dma-buf: the results of all its probes, added in any order.
 
 package struct Observation: Sendable {
   package var name = ExporterName.unknown
@@ -6,11 +6,12 @@ package struct Observation: Sendable {
   package private(set) var reached = DeviceSet()
   package private(set) var wouldMove = DeviceSet()
   package private(set) var failing = DeviceSet()
-  /// Imported it, but may move it when it uses it.
+  /// Devices that imported it, and may move it at their first use.
   private var attached = DeviceSet()
-  /// Asked in this observation, whatever came of it.
+  /// Devices that were asked in this observation, also those that did not answer.
   package private(set) var asked = DeviceSet()
-  /// Whose own record says that the buffer was meant for dedicated memory; for system memory.
+  /// Devices whose own record says that the buffer was allocated for dedicated memory, and for
+  /// system memory.
   package private(set) var recordedDedicated = DeviceSet()
   package private(set) var recordedSystem = DeviceSet()
 
@@ -47,7 +48,7 @@ package struct Observation: Sendable {
     recordedSystem.remove(slot)
   }
 
-  /// Each source in turn, the strongest first, so that a weaker one can't shut a stronger one out.
+  /// By each source, the strongest first: where two contradict each other, the first one holds.
   /// `any`: what may have exported the buffer before anything is known.
   package func narrow(
     _ evidence: inout ExporterEvidence, any: ExporterSet, among devices: DeviceTable
@@ -60,14 +61,15 @@ package struct Observation: Sendable {
     }
     let importers = reached.union(attached).union(wouldMove)
     if !importers.isEmpty && !devices.refusingAll.isEmpty {
-      // Somebody was let at it: of those who let nobody, only that one itself is left.
+      // A device imported it. An exporter that refuses all other devices' attachments can have
+      // exported it only if the importer is that exporter itself.
       let own = importers.count == 1 ? importers : DeviceSet()
       var rest = any
       rest.devices = rest.devices.subtracting(devices.refusingAll.subtracting(own))
       evidence.narrow(to: rest, by: .refusals)
     }
     if !wouldMove.isEmpty {
-      // It lies in dedicated memory: its exporter has some.
+      // An import would move it, so it lies in dedicated memory, and its exporter has such memory.
       var rest = any.intersection(
         ExporterSet(devices.exporting, beyond: [.gone, .anything, .stranger]))
       rest.devices = rest.devices.subtracting(devices.systemOnly).subtracting(wouldMove)
@@ -84,8 +86,8 @@ package struct Observation: Sendable {
     narrow(&evidence, byWhatItsTakersCanImport: devices)
   }
 
-  /// One of those that took it can't have taken a buffer whose import is known to be refused. Where
-  /// that would leave nobody, it is the row that is wrong.
+  /// Leaves out exporters whose buffers one of the importers is known to refuse. If that would
+  /// leave no exporter, the pair table is wrong about this kernel, and is not heeded.
   private func narrow(
     _ evidence: inout ExporterEvidence, byWhatItsTakersCanImport devices: DeviceTable
   ) {
@@ -97,8 +99,8 @@ package struct Observation: Sendable {
     if !rest.devices.isEmpty { evidence.narrow(to: rest, by: .refusals) }
   }
 
-  /// The memory that the buffer lies in now, as far as this observation tells. That it lies in
-  /// system memory shows only in a device that can't reach the exporter's own.
+  /// The memory that the buffer lies in now, as far as this observation tells. Reach shows that it
+  /// lies in system memory only if a device reached it that can't reach the exporter's own memory.
   package func residency(exporters: ExporterSet, among devices: DeviceTable) -> Memory {
     if let introspection, introspection.residency != .unknown { return introspection.residency }
     if devices.onlySystem(exporters) { return .system }
@@ -110,9 +112,9 @@ package struct Observation: Sendable {
     return reached.isEmpty ? .unknown : .system
   }
 
-  /// Of those that may have exported it, whose it would be in system memory: by its own record, or
-  /// since the kernel itself says that the buffer belongs there and does not say that it lies
-  /// elsewhere. No import moves it then, whatever drivers these are.
+  /// The devices whose buffer this would be in system memory, if they exported it: those whose own
+  /// record says so; or all, if introspection says that it was allocated for system memory and does
+  /// not say that it lies elsewhere. No import moves such a buffer, whatever the drivers.
   package func inSystemMemory(among devices: DeviceTable) -> DeviceSet {
     if let introspection, introspection.preferred == .system,
       introspection.residency != .dedicated
@@ -122,21 +124,21 @@ package struct Observation: Sendable {
     return recordedSystem
   }
 
-  /// Whether each device that may be the exporter can only have it in system memory, by its nature
-  /// or by its own record.
+  /// Whether it lies in system memory whichever of the possible exporters it has: by the driver's
+  /// row, or by that device's own record.
   package func isOfSystemMemory(exporters: ExporterSet, among devices: DeviceTable) -> Bool {
     devices.staysPut(
       exporters, where: devices.systemOnly.union(inSystemMemory(among: devices)))
   }
 
-  /// Those that can use it where it lies. What belongs in system memory lies there, whoever of
-  /// those that imported it is the exporter.
+  /// Devices that can use it where it lies. A buffer that belongs in system memory is not moved by
+  /// use either, so those that only imported it count, too.
   package func reaching(exporters: ExporterSet, among devices: DeviceTable) -> DeviceSet {
     isOfSystemMemory(exporters: exporters, among: devices) ? reached.union(attached) : reached
   }
 
-  /// What the exporter itself says that the buffer was meant for. Importers record system memory
-  /// too, so that counts only if all that may be the exporter say so.
+  /// The memory that the exporter allocated the buffer for. Importers record system memory for
+  /// every buffer, so that record counts only if all possible exporters have it.
   package func intention(exporters: ExporterSet) -> Memory {
     if !recordedDedicated.isEmpty { return .dedicated }
     if !exporters.devices.isEmpty && !exporters.beyond.contains(.gone)
@@ -151,7 +153,7 @@ package struct Observation: Sendable {
 extension DeviceTable {
   func exporter(_ seen: Introspection, named name: ExporterName) -> ExporterSet {
     if seen.card == .none && seen.render == .none {
-      // Not every exporter that is no DRM device hands out system memory (vfio-pci, nvidia.ko).
+      // An exporter that is no DRM device need not hand out system memory (vfio-pci, nvidia.ko).
       return ExporterSet(DeviceSet(), beyond: name.isSystemMemory ? .noDevice : name.unknownModule)
     }
     guard seen.registered, let slot = slot(of: seen.render) ?? slot(of: seen.card) else {

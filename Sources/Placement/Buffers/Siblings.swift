@@ -1,10 +1,11 @@
-// Swapchains: buffers of one client with the same format, modifier and size are siblings, and what
-// one of them taught seeds the next, so that a storm of short-lived buffers costs no probes.
+// Swapchains: buffers of one client with the same format, modifier and size are siblings. A new one
+// gets the facts of those before it, so that many short-lived buffers (a window that is resized)
+// cost no probes.
 
 package struct SiblingKey: Hashable, Sendable {
-  /// A caller's word about clients must not teach another's buffers.
+  /// The connection that asks: what it says of clients must not affect other callers' buffers.
   package var asker: UInt64
-  /// Whose connection that is.
+  /// The user of that connection.
   package var user: UInt32
   package var client: UInt32
   package var format: UInt32
@@ -12,8 +13,8 @@ package struct SiblingKey: Hashable, Sendable {
   package var size: UInt64
   package var exporter: ExporterName
 
-  /// nil: too little is said of the buffer to know its siblings. The exporter's name is part of the
-  /// key, since that is the kernel's word and all else here is the asker's.
+  /// nil: the query says too little of the buffer. The exporter's name comes from the kernel, all
+  /// else from the asker: a wrong claim can't mix buffers of drivers with different names.
   package init?(hints: Hints, size: UInt64, exporter: ExporterName) {
     guard hints.clientPID != 0, let format = hints.format, size != 0 else { return nil }
     asker = hints.asker
@@ -33,10 +34,10 @@ package struct Siblings {
 
   package var count: Int { taught.count }
 
-  /// What the siblings of a new buffer taught; nil: nothing, or only guesses, or nothing that would
-  /// be safe to follow if the buffer were no sibling. That it is one is the asker's word: one pid
-  /// may be Xwayland, with the games of two GPUs.
-  /// - Parameter exporters: who may have exported the buffer by what the kernel says of itself.
+  /// The facts for a new buffer by those of its siblings; nil: there are none but guesses, or they
+  /// name a device whose import could move the buffer if it were no sibling. Whether it is one is
+  /// only the asker's claim: one pid may be Xwayland, with the games of two GPUs.
+  /// - Parameter exporters: who may have exported the buffer, by its age and its name in fdinfo.
   package func seed(
     for key: SiblingKey, mayBeOf exporters: ExporterSet, among devices: DeviceTable,
     at now: Milliseconds
@@ -47,7 +48,7 @@ package struct Siblings {
 
   /// Whether a sibling could seed a buffer that one of these exported.
   package func mayTeach(_ exporters: ExporterSet, among devices: DeviceTable) -> Bool {
-    // If all are of system memory, a look costs nothing and tells the truth.
+    // If all of them have system memory only, a look moves nothing, and is better than a sibling.
     !devices.onlySystem(exporters)
       && !safe(exporters, devices).intersection(exporters.devices).isEmpty
   }
@@ -72,7 +73,7 @@ package struct Siblings {
     for key in taught.keys { taught[key]?.scrub(slot) }
   }
 
-  /// The oldest of the user who has most: nobody's flood makes others' forgotten.
+  /// Drops the oldest of the user who has most, so that no user can push out another's.
   private mutating func dropOldest() {
     let counts = taught.keys.reduce(into: [UInt32: Int]()) { $0[$1.user, default: 0] += 1 }
     let most = counts.max { ($0.value, $0.key) < ($1.value, $1.key) }?.key

@@ -20,6 +20,14 @@ package enum DeviceState: UInt8, Sendable, CaseIterable {
 /// buffers only. `unknown` until a query first needs to know; treated as `ignored`.
 package enum NoMove: UInt8, Sendable, CaseIterable { case unknown, honoured, ignored }
 
+extension NoMove {
+  /// Of a whole machine: `honoured` if any device heeds it, `ignored` if none that was asked does.
+  package init(of devices: [NoMove]) {
+    let asked = devices.filter { $0 != .unknown }
+    self = asked.contains(.honoured) ? .honoured : asked.isEmpty ? .unknown : .ignored
+  }
+}
+
 package struct Node: Hashable, Sendable {
   package var path: String
   package var number: DeviceNumber
@@ -80,6 +88,10 @@ package struct DeviceDescription: Equatable, Sendable {
 
   /// The node that answers give: the render node, else the primary node.
   package var node: Node? { render ?? primary }
+}
+
+extension DriverID {
+  package init(_ device: DeviceDescription) { self.init(device.row, named: device.driver) }
 }
 
 /// A device's place in this process's tables, reused after the device has gone. At most 64, which

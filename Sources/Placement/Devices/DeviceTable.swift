@@ -1,31 +1,6 @@
 // The machine's devices at one generation, as the policy and the probe plan use them: sets of
 // slots, computed when a device changes so that no query has to. Immutable.
 
-/// A device and its current state.
-package struct DeviceEntry: Sendable, Equatable {
-  package var description: DeviceDescription
-  package var state = DeviceState.ready
-  /// Opening its node failed at the last try. Others may be able to: it can still be chosen.
-  package var unopenable = false
-  package var noMove = NoMove.unknown
-  /// Whether it imported a scratch buffer; nil: not asked yet.
-  package var importsSeen: Bool?
-  /// Set while it sleeps: the DMA-BUF inode counter when this sleep was first seen; `.max`: not
-  /// known.
-  package var asleepSince: UInt64?
-  /// Its total awake time when this sleep was first seen.
-  package var activeTime: Milliseconds?
-  package init(_ description: DeviceDescription) { self.description = description }
-
-  package var imports: Bool { description.imports && importsSeen != false }
-  /// It refused a buffer of no device, but imports what it exported itself (virtio_gpu's
-  /// gem_prime_import: ENODEV for all but its own).
-  package var importsOwnOnly: Bool {
-    description.imports && importsSeen == false && description.exports
-  }
-  package var assessed: Bool { importsSeen != nil }
-}
-
 package final class DeviceTable: Sendable {
   /// All devices that are there, also released and unresponsive ones.
   package let present: DeviceSet
@@ -314,9 +289,11 @@ extension DeviceDescription {
   /// Integrated, and without a carve-out of system memory that counts as dedicated.
   var hasNoMemoryOfItsOwn: Bool { dedicatedMemory == 0 && isIntegrated == true }
 
-  /// nil: unknown. Intel's integrated GPU is always PCI function 00:02.0.
+  /// nil: unknown.
   package var isIntegrated: Bool? {
-    integrated ?? (sysfsPath.hasSuffix("/0000:00:02.0") ? true : nil)
+    if let integrated { return integrated }
+    guard let function = row.info.integratedFunction else { return nil }
+    return sysfsPath.hasSuffix("/" + function) ? true : nil
   }
 
   func isPaired(with other: DeviceDescription) -> Bool {

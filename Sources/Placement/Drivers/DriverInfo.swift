@@ -1,5 +1,5 @@
 // What is known of one driver: the columns of the driver table. Its rows are in the Rows files
-// beside this one; what a pair of drivers does is in Pairs.swift.
+// beside this one; what a pair of drivers does is in PairTable.swift.
 //
 // `Tests/Census/run` reads a kernel's source and fails where a driver has no row, or where a row
 // differs from the source. A column that the census can't read names its source in the row;
@@ -30,6 +30,13 @@ package struct DriverInfo: Sendable {
   /// Which of primed's own calls resume the device; nil: unknown, so possibly each. What an
   /// attachment does to the exporter is in the pair table (ImportEffect.wakes).
   package var wakes: Wakes?
+  /// The PCI vendor of the processor's functions that an integrated device shares its slot with; a
+  /// card's functions have another vendor.
+  package var processorVendor: String?
+  /// The PCI function that an integrated device always is.
+  package var integratedFunction: String?
+  /// Its device nodes besides those of DRM; nodes with a number of the device's are found in /proc.
+  package var ownNodes: [String] = []
   /// Its runtime PM is on the parent of the device.
   package var powerIsParents = false
   /// Vendors (bits 63:56 of a modifier, drm_fourcc.h) whose layouts its hardware reads; nil:
@@ -47,8 +54,9 @@ package struct DriverInfo: Sendable {
   /// Attaches and maps dynamically, as exporter and as importer: between two such drivers an import
   /// maps nothing before the first use.
   package var mapsAtUse = false
-  /// The ioctls of the driver's own that primed uses; nil: none.
-  package var interface: DriverInterface?
+  /// primed knows the driver's own ioctls, for allocating in a chosen memory and for reading what
+  /// an allocation was for: CShims/drm.c has them by its first name.
+  package var ownIoctls = false
   /// It keeps the domain that a buffer was allocated for, which can be read after a self-import.
   package var keepsRecord = false
   /// Bytes of the smallest buffer that it certainly places in dedicated memory.
@@ -125,12 +133,4 @@ package enum ImportFunction {
 package enum LayoutVendor: UInt8, Sendable, CaseIterable {
   case intel = 1
   case amd, nvidia, samsung, qcom, vivante, broadcom, arm, allwinner, amlogic, mtk, apple
-}
-
-/// Drivers whose ioctls for allocating, and for reading what an allocation was for, primed knows
-/// (CShims/drm.c).
-package enum DriverInterface: UInt8, Sendable, CaseIterable {
-  case amdgpu, radeon, nouveau, i915, xe
-  /// This project's test driver.
-  case tgpu
 }

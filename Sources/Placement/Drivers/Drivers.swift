@@ -28,13 +28,11 @@ package struct DriverID: Hashable, Sendable {
   package let driver: Driver
   private let name: String
 
-  package init(_ name: String) {
-    driver = Driver(name: name)
+  package init(_ name: String) { self.init(Driver(name: name), named: name) }
+  /// - Parameter driver: that of this name.
+  init(_ driver: Driver, named name: String) {
+    self.driver = driver
     self.name = driver == .other ? name : ""
-  }
-  package init(_ device: DeviceDescription) {
-    driver = device.row
-    name = driver == .other ? device.driver : ""
   }
   package init(_ driver: Driver) {
     self.driver = driver

@@ -1,7 +1,7 @@
 // All rows in force: a user's own, the built-in ones, and what was measured here.
 
 package struct PairTable: Sendable {
-  private let own: [PairRow]
+  package let own: [PairRow]
   private let measured: [PairRow]
 
   /// `own`: rows of a user's file, which go before the built-in ones. `measured`: what imports were
@@ -10,6 +10,11 @@ package struct PairTable: Sendable {
     self.own = own
     self.measured = measured
   }
+
+  /// The same table with other rows of the user's.
+  package func with(own: [PairRow]) -> PairTable { PairTable(own: own, measured: measured) }
+  /// The same table with other measured rows.
+  package func with(measured: [PairRow]) -> PairTable { PairTable(own: own, measured: measured) }
 
   /// The rows that are searched in order. Measured rows are not: they only forbid.
   package var rows: [PairRow] { own + PairTable.builtIn }

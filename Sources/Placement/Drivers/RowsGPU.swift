@@ -1,13 +1,17 @@
 // Rows of the driver table: desktop GPUs and virtual ones.
 
 extension DriverInfo {
+  /// The GPU in an Intel processor or chipset is PCI function 00:02.0.
+  private static let intelGPU = "0000:00:02.0"
+
   static let gpus: [DriverInfo] = [
     DriverInfo(
       names: ["amdgpu", "amdgpu_xcp_drv"], busNames: ["amdgpu_xcp"], kind: .gpu,
       imports: [Dated("amdgpu_gem_prime_import")], memory: .dedicated,
-      wakes: [.open, .ioctl, .close], layouts: [.amd],
-      scanOut: .systemMemory, scanOutDiscrete: .none, readsSystemMemory: true,
-      peerToPeer: .ifAwake, mapsAtUse: true, interface: .amdgpu, keepsRecord: true,
+      // Vendor AMD; all functions of a card have vendor ATI, 0x1002.
+      wakes: [.open, .ioctl, .close], processorVendor: "0x1022", ownNodes: ["/dev/kfd"],
+      layouts: [.amd], scanOut: .systemMemory, scanOutDiscrete: .none, readsSystemMemory: true,
+      peerToPeer: .ifAwake, mapsAtUse: true, ownIoctls: true, keepsRecord: true,
       source: """
         amdgpu_dma_buf.c, amdgpu_drv.c, amdgpu_kms.c; amdgpu_display_user_framebuffer_create: \
         EINVAL for an import without gpu_vm_support, which APUs have [census]
@@ -15,17 +19,18 @@ extension DriverInfo {
     DriverInfo(
       names: ["i915"], kind: .gpu, exporterNames: [Dated("i915")],
       imports: [Dated("i915_gem_prime_import")], memory: .dedicatedUnlessIntegrated,
-      wakes: [.open, .close], layouts: [.intel],
-      scanOut: .systemMemory, scanOutDiscrete: .none, readsSystemMemory: true, interface: .i915,
+      wakes: [.open, .close], integratedFunction: intelGPU, layouts: [.intel],
+      scanOut: .systemMemory, scanOutDiscrete: .none, readsSystemMemory: true, ownIoctls: true,
       source: """
         i915_gem_dmabuf.c; i915_gem_context_open resumes; i915_bo_framebuffer_lookup: EREMOTE \
         outside local memory [census]
         """),
     DriverInfo(
       names: ["xe"], kind: .gpu, imports: [Dated("xe_gem_prime_import")],
-      memory: .dedicatedUnlessIntegrated, wakes: [.ioctl, .close], layouts: [.intel],
+      memory: .dedicatedUnlessIntegrated, wakes: [.ioctl, .close],
+      integratedFunction: intelGPU, layouts: [.intel],
       scanOut: .systemMemory, scanOutDiscrete: .none, readsSystemMemory: true,
-      peerToPeer: .always, mapsAtUse: true, interface: .xe, scratchSize: 65536,
+      peerToPeer: .always, mapsAtUse: true, ownIoctls: true, scratchSize: 65536,
       source: """
         xe_dma_buf.c, xe_drm_ioctl, xe_file_close; __xe_pin_fb_vma migrates to VRAM, which fails for \
         an import; VRAM pages of 64 KiB where XE_VRAM_FLAGS_NEED64K [census]
@@ -33,20 +38,24 @@ extension DriverInfo {
     DriverInfo(
       names: ["nvidia-drm"], busNames: ["nvidia"], kind: .gpu,
       imports: [Dated("nv_drm_gem_prime_import")], memory: .dedicated,
-      wakes: nil, layouts: [.nvidia],
-      scanOut: .none, scanOutDiscrete: .none, readsSystemMemory: true, rendersIntoImports: false,
+      wakes: nil,
+      ownNodes: [
+        "/dev/nvidiactl", "/dev/nvidia-modeset", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools",
+      ],
+      layouts: [.nvidia], scanOut: .none, scanOutDiscrete: .none, readsSystemMemory: true,
+      rendersIntoImports: false,
       source: """
         nvidia-drm-gem.c, nvidia-drm-gem-dma-buf.c (open-gpu-kernel-modules); no scan-out from \
         system memory, no rendering into foreign linear buffers, power [told]
         """),
     DriverInfo(
       names: ["nouveau"], kind: .gpu, memory: .dedicated, wakes: [.open, .ioctl, .close],
-      layouts: [.nvidia], readsSystemMemory: true, interface: .nouveau, keepsRecord: true,
+      layouts: [.nvidia], readsSystemMemory: true, ownIoctls: true, keepsRecord: true,
       source: "nouveau_prime.c, nouveau_drm.c, nouveau_gem.c [census]"),
     DriverInfo(
       names: ["radeon"], kind: .gpu, memory: .dedicated, wakes: [.open, .ioctl, .close],
       layouts: [.amd], scanOut: .none, scanOutDiscrete: .none, readsSystemMemory: true,
-      interface: .radeon, keepsRecord: true,
+      ownIoctls: true, keepsRecord: true,
       source: """
         radeon_prime.c, radeon_drv.c, radeon_kms.c; radeon_user_framebuffer_create: EINVAL for an \
         import [census]
@@ -65,11 +74,11 @@ extension DriverInfo {
       source: "loongson/lsdc_gem.c, lsdc_gem_prime_pin: to GTT [census]"),
     DriverInfo(
       names: ["gma500"], kind: .gpu, refusesImports: .all, refusesAttachments: .all,
-      memory: .system, wakes: [.close],
+      memory: .system, wakes: [.close], integratedFunction: intelGPU,
       source: "gma500/gem.c: no get_sg_table, no import [census]"),
     DriverInfo(
       names: ["tgpu"], kind: .gpu, imports: [Dated("tgpu_gem_prime_import")],
-      importsByCoreInTheEnd: true, memory: .unknown, wakes: nil, layouts: nil, interface: .tgpu,
+      importsByCoreInTheEnd: true, memory: .unknown, wakes: nil, layouts: nil, ownIoctls: true,
       source: "this project's test driver, Tests/Guest/tgpu"),
   ]
 

@@ -98,7 +98,6 @@ package enum Hint: UInt8, Sendable, CaseIterable {
   package var kind: Kind { row.kind }
   package var methods: Methods { row.methods }
   package var meaning: StaticString { row.meaning }
-  package var key: Hints.Keys { Hints.Keys(rawValue: 1 << UInt16(rawValue)) }
 
   /// The D-Bus type as the documentation shows it: `client` has two.
   package var typeWord: StaticString {
@@ -117,56 +116,5 @@ package enum Hint: UInt8, Sendable, CaseIterable {
   package init?(named word: String) {
     guard let found = Self.allCases.first(where: { "\($0.name)" == word }) else { return nil }
     self = found
-  }
-}
-
-extension Usage {
-  /// The words of the hint `usage` and of scenarios.
-  package static let words: KeyValuePairs<StaticString, Usage> = [
-    "sample": .sample, "scanout": .scanout, "capture": .capture,
-  ]
-}
-
-/// What a hint's value may be, by its kind. Each setter also notes that the hint was given.
-extension Hints {
-  /// - Precondition: `hint` is of the kind device, number32 or number64.
-  package mutating func set(_ hint: Hint, number: UInt64) {
-    given.insert(hint.key)
-    switch hint {
-    case .samplingDevice: samplingDevice = DeviceNumber(number)
-    case .targetDevice: targetDevice = DeviceNumber(number)
-    case .primaryDevice: primaryDevice = DeviceNumber(number)
-    case .format: format = UInt32(truncatingIfNeeded: number)
-    case .modifier: modifier = number
-    default: preconditionFailure("not a number")
-    }
-  }
-
-  /// - Precondition: `hint` is of the kind flag.
-  package mutating func set(_ hint: Hint, flag: Bool) {
-    given.insert(hint.key)
-    switch hint {
-    case .verdicts: verdicts = flag
-    case .wake: wake = flag
-    case .fresh: fresh = flag
-    case .explain: explain = flag
-    default: preconditionFailure("not a flag")
-    }
-  }
-
-  package mutating func set(usage: Usage) {
-    given.insert(.usage)
-    self.usage = usage
-  }
-
-  package mutating func set(candidates: DeviceList) {
-    given.insert(.candidates)
-    self.candidates = candidates
-  }
-
-  /// - Parameter pid: 0: unknown.
-  package mutating func set(clientPID pid: UInt32) {
-    given.insert(.client)
-    clientPID = pid
   }
 }

@@ -59,12 +59,12 @@ extension Hints {
     func check(_ hint: StaticString, _ number: DeviceNumber) {
       if number != .none && devices.slot(of: number) == nil { body(hint, number) }
     }
-    check("sampling-device", samplingDevice)
-    check("target-device", targetDevice)
-    check("primary-device", primaryDevice)
+    check(Hint.samplingDevice.name, samplingDevice)
+    check(Hint.targetDevice.name, targetDevice)
+    check(Hint.primaryDevice.name, primaryDevice)
     guard let candidates else { return }
     for i in 0..<candidates.count where devices.slot(of: candidates[i]) == nil {
-      body("candidates", candidates[i])
+      body(Hint.candidates.name, candidates[i])
     }
   }
 }

@@ -108,17 +108,25 @@ extension ToldAnswer {
     words.append("confidence=\(answer.confidence.word)")
     words.append("exporter=\(word(exporter))")
     words += ["home=\(home.word)", "residency=\(residency.word)"]
-    if let format = answer.format { words.append("format=\(format)") }
-    if let modifier = answer.modifier { words.append("modifier=\(modifier)") }
-    if let usage = answer.usage { words.append("usage=\(usage.rawValue)") }
-    for (key, device) in [
-      ("sampling-device", answer.samplingDevice), ("target-device", answer.targetDevice),
-      ("primary-device", answer.primaryDevice),
-    ] where device != .none { words.append("\(key)=\(word(device))") }
-    if let list = answer.candidates {
-      words.append("candidates=\((0..<list.count).map { word(list[$0]) }.joined(separator: ","))")
-    }
+    for (hint, value) in hints { words.append("\(hint.name)=\(value)") }
     return words.joined(separator: " ")
+  }
+
+  /// The hints that were given, as their values are written.
+  private var hints: [(hint: Hint, value: String)] {
+    var given: [(hint: Hint, value: String)] = []
+    if let format = answer.format { given.append((.format, "\(format)")) }
+    if let modifier = answer.modifier { given.append((.modifier, "\(modifier)")) }
+    if let usage = answer.usage { given.append((.usage, "\(usage.rawValue)")) }
+    for (hint, device) in [
+      (Hint.samplingDevice, answer.samplingDevice), (.targetDevice, answer.targetDevice),
+      (.primaryDevice, answer.primaryDevice),
+    ] where device != .none { given.append((hint, word(device))) }
+    if let list = answer.candidates {
+      let numbers = (0..<list.count).map { word(list[$0]) }
+      given.append((.candidates, numbers.joined(separator: ",")))
+    }
+    return given
   }
 
   private func word(_ device: DeviceNumber) -> String {
@@ -156,14 +164,15 @@ extension ToldAnswer {
   }
 
   private static func hints(_ values: [String: String]) -> Hints {
+    func value(_ hint: Hint) -> String? { values["\(hint.name)"] }
     var hints = Hints()
-    hints.format = values["format"].flatMap(UInt32.init)
-    hints.modifier = values["modifier"].flatMap(UInt64.init)
-    hints.usage = values["usage"].flatMap(UInt8.init).map { Usage(rawValue: $0) }
-    hints.samplingDevice = values["sampling-device"].flatMap(device) ?? .none
-    hints.targetDevice = values["target-device"].flatMap(device) ?? .none
-    hints.primaryDevice = values["primary-device"].flatMap(device) ?? .none
-    hints.candidates = values["candidates"].map { list in
+    hints.format = value(.format).flatMap(UInt32.init)
+    hints.modifier = value(.modifier).flatMap(UInt64.init)
+    hints.usage = value(.usage).flatMap(UInt8.init).map { Usage(rawValue: $0) }
+    hints.samplingDevice = value(.samplingDevice).flatMap(device) ?? .none
+    hints.targetDevice = value(.targetDevice).flatMap(device) ?? .none
+    hints.primaryDevice = value(.primaryDevice).flatMap(device) ?? .none
+    hints.candidates = value(.candidates).map { list in
       DeviceList(
         list.split(separator: ",").prefix(DeviceList.limit).compactMap { device(String($0)) })
     }

@@ -145,7 +145,7 @@ struct RandomMachine {
     let id = driver.split(separator: "-")[0] + (same == 0 ? "" : "\(same + 1)")
     var device = DeviceModel(id: String(id), driver: driver)
     device.role = facts.role
-    if facts.memory == .dedicated { device.dedicated = 128 << 20 }
+    if facts.memory(on: scenario.kernel.version) == .dedicated { device.dedicated = 128 << 20 }
     edit(&device)
     device.integrated = device.integrated && facts.role != .sink
     device.card = UInt32(scenario.devices.count)
@@ -170,40 +170,24 @@ struct RandomMachine {
   // MARK: reach
 
   private mutating func addReaches() {
-    let hasPeers = scenario.kernel.version >= KernelVersion(7, 0) && random.percent(40)
+    let kernel = scenario.kernel.version
+    let hasPeers = kernel >= KernelVersion(7, 0) && random.percent(40)
     let facts = scenario.devices.map { DriverFacts.of($0.driver) }
     for importer in scenario.devices.indices
-    where facts[importer].imports == .anything && hasPrime(facts[importer]) {
+    where facts[importer].imports(on: kernel) == .anything {
       reach(importer, nil, .system)
       for exporter in scenario.devices.indices where exporter != importer {
-        if exportsPages(facts[exporter]) { reach(importer, exporter, .system) }
+        let reachesPages = facts[exporter].exports(to: facts[importer], on: kernel)
+        if reachesPages { reach(importer, exporter, .system) }
         guard scenario.devices[exporter].dedicated > 0 else { continue }
-        let isPeer = facts[importer].isDynamic && facts[exporter].isDynamic
-        if isPeer && hasPeers { reach(importer, exporter, .dedicated) }
+        let isPeer = hasPeers && facts[importer].isDynamic && facts[exporter].isDynamic
+        // Who maps nothing reads video memory, too, through the exporter's mapping for the CPU.
+        let readsByCPU = reachesPages && facts[exporter].exports == .toThoseThatMapNothing
+        if isPeer || readsByCPU { reach(importer, exporter, .dedicated) }
         if facts[exporter].hangsOthers && !facts[importer].hangsOthers {
           reach(importer, exporter, .hangs)
         }
       }
-    }
-  }
-
-  /// Other devices can map what it exports from system memory. vmwgfx refuses
-  /// (vmw_prime_map_attach); so did qxl up to 6.12.
-  private func exportsPages(_ facts: DriverFacts) -> Bool {
-    switch facts.driver {
-    case "vmwgfx": false
-    case "qxl": scenario.kernel.version >= KernelVersion(7, 0)
-    default: hasPrime(facts)
-    }
-  }
-
-  /// Drivers whose buffers lay in video memory by drm_gem_vram_helper.c neither let others map them
-  /// nor imported others' buffers.
-  private func hasPrime(_ facts: DriverFacts) -> Bool {
-    switch facts.driver {
-    case "bochs-drm", "hibmc": scenario.kernel.version >= KernelVersion(7, 0)
-    case "ast": scenario.kernel.version >= KernelVersion(6, 12)
-    default: true
     }
   }
 

@@ -10,7 +10,7 @@ import kernel
 import procs
 from client import DEVICE, IN_PLACE, PROPERTIES, Client
 
-DEADLINE = 0.5   # seconds that one call may take (Kernel.probeDeadline)
+DEADLINE = 0.5   # seconds that one call may take (Ports.swift, probeDeadline)
 MARGIN = 1.5     # the guest is slow
 
 
