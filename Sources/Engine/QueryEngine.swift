@@ -110,7 +110,11 @@ package final class QueryEngine {
   }
 
   /// Listens, then enumerates.
-  package func start() throws(Errno) { try keeper.start() }
+  package func start() throws(Errno) {
+    try keeper.start()
+    // Devices that were there before have not come.
+    recent = RecentAnswers()
+  }
 
   /// Enumerates again, as after lost events.
   package func rescan() { keeper.rescan() }
@@ -174,8 +178,18 @@ package final class QueryEngine {
     counters.hits += 1
     let hit = answer(
       input, query, devices, recheck, cached: true, stale: stale || isLookedAt(query))
-    recent.note(query, hit, at: now)
+    if recent.isNews(query, hit) { note(query, hit, first) }
     return hit
+  }
+
+  /// Apart from `answerNow`, most of whose answers are no news.
+  @inline(never)
+  private func note(_ query: Query, _ answer: Answer, _ facts: BufferFacts) {
+    let exporter = KnownExporter(facts.exporters.candidates, among: table)
+    recent.note(
+      RecentAnswer(
+        query, answer, exporter: exporter, home: facts.home, residency: facts.residency,
+        at: time.now))
   }
 
   /// A look at one of its planes is under way.
@@ -212,7 +226,7 @@ package final class QueryEngine {
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1
       let answer = self.decide(query, cached: !looked, stale: self.isLookedAt(query))
-      self.recent.note(query, answer, at: self.time.now)
+      if self.recent.isNews(query, answer) { self.note(query, answer, self.facts(of: query.planes[0])) }
       then(.success(answer))
     }
     for buffer in buffers {
@@ -438,6 +452,10 @@ package final class QueryEngine {
   // MARK: Devices
 
   private func devicesChanged(_ changes: [RegistryChange]) {
+    for change in changes {
+      let event = RecentEvent(change, before: table[change.slot], at: time.now)
+      if let event { recent.note(event) }
+    }
     table = keeper.table
     for change in changes where change.kind == .removed { scrub(change.slot) }
     let matters = changes.contains { $0.matters }
@@ -524,17 +542,8 @@ package final class QueryEngine {
 
   // MARK: Statistics
 
-  /// What was answered lately, the oldest first, with what is known of the buffers now.
-  package var toldAnswers: [ToldAnswer] {
-    let now = time.now
-    return recent.all.map { answer in
-      let facts = facts(of: answer.planes[0])
-      return ToldAnswer(
-        answer, age: now > answer.at ? now - answer.at : 0,
-        exporter: facts.exporters.candidates.certain.map { table.number(of: $0) } ?? .none,
-        home: facts.home, residency: facts.residency)
-    }
-  }
+  /// What was answered and what happened lately, the oldest first.
+  package var told: [Told] { recent.told(at: time.now) }
 
   /// How many of the remembered buffers are this user's.
   package func cachedBuffers(of user: UInt32) -> Int { cache.count(of: user) }

@@ -24,6 +24,7 @@ package struct Machine: Sendable {
   package var kernel: KernelVersion?
   package var matrix: ReachMatrix
   package var recent: [RecentBuffer] = []
+  private let pairs: PairTable
 
   package init(
     title: String, _ entries: [DeviceEntry], own: [PairRow] = [], measured: [PairRow] = [],
@@ -32,6 +33,7 @@ package struct Machine: Sendable {
     let pairs = PairTable(own: own, measured: measured)
     self.title = title
     self.kernel = kernel
+    self.pairs = pairs
     table = DeviceTable(entries.map { $0 }, pairs: pairs, kernel: kernel)
     matrix = ReachMatrix(table, pairs, kernel: kernel)
   }
@@ -47,6 +49,21 @@ package struct Machine: Sendable {
     _ = player.play()
     for told in answers { note(told, scenario, player.kernel) }
     showEnd(of: player.kernel, scenario)
+  }
+
+  /// Also with devices that have gone, and what is known of them.
+  func with(gone: [DeviceDescription]) -> Machine {
+    guard !gone.isEmpty else { return self }
+    var entries = table.present.map { table[$0]! }
+    for device in gone {
+      var entry = DeviceEntry(device)
+      entry.state = .gone
+      entries.append(entry)
+    }
+    var all = self
+    all.table = DeviceTable(entries, pairs: pairs, kernel: kernel)
+    all.matrix = ReachMatrix(all.table, pairs, kernel: kernel)
+    return all
   }
 
   /// Devices are shown as the steps left them; the matrix has all devices that were ever there.
@@ -87,15 +104,15 @@ package struct Machine: Sendable {
   package mutating func show(_ answers: [ToldAnswer]) {
     for told in answers {
       let name = "b\(told.answer.planes[0].inode)"
-      let (exporter, user) = (table.slot(of: told.exporter), table.slot(of: told.answer.device))
-      if let exporter, let user, told.answer.confidence != .guess {
-        matrix.see(told.answer.access, by: user, of: exporter, in: told.residency)
+      let (exporter, user) = (table.slot(of: told.answer.exporter.number), table.slot(of: told.answer.device))
+      if let exporter, let user, told.answer.exporter.isCertain, told.answer.confidence != .guess {
+        matrix.see(told.answer.access, by: user, of: exporter, in: told.answer.residency)
       }
       recent.removeAll { $0.name == name }
       recent.append(
         RecentBuffer(
           name: name, exporter: exporter,
-          memory: told.residency != .unknown ? told.residency : told.home,
+          memory: told.answer.lies,
           user: user, access: told.answer.access,
           why: "\(told.answer.confidence.word), \(told.age / 1000) s ago"))
     }
@@ -118,6 +135,11 @@ package struct Machine: Sendable {
     let words = [device.vendor, device.model].filter { !$0.isEmpty }.joined(separator: " ")
     return words.isEmpty ? device.driver : words
   }
+}
+
+extension RecentAnswer {
+  /// Where the buffer lay, else where it belongs.
+  var lies: Memory { residency != .unknown ? residency : home }
 }
 
 /// "8.0 GiB"; "-" for 0.

@@ -34,9 +34,9 @@ struct CaptureCommand: ParsableCommand {
 
   func run() throws {
     let client = try options.connect()
-    let answers = try log.answers(of: client)
+    let told = try log.told(of: client)
     let capture = Capture(
-      try Machine(asking: client), try client.brokerProperties(), answers)
+      try Machine(asking: client), try client.brokerProperties(), told)
     let text = capture.scenario.text + "\n"
     if file == "-" {
       print(text, terminator: "")
@@ -62,7 +62,7 @@ struct CaptureCommand: ParsableCommand {
 
 extension Capture {
   /// - Parameter properties: primed's.
-  init(_ machine: Machine, _ properties: [String: BusValue], _ answers: [ToldAnswer]) {
+  init(_ machine: Machine, _ properties: [String: BusValue], _ told: [Told]) {
     var noMove = NoMove.unknown
     if case .string(let word)? = properties[Names.Property.noMove.rawValue] {
       noMove = NoMove.allCases.first { $0.word == word } ?? .unknown
@@ -71,6 +71,6 @@ extension Capture {
     if case .strings(let list)? = properties[Names.Property.evidence.rawValue] {
       hasIntrospection = list.contains("introspection")
     }
-    self.init(machine, noMove: noMove, introspection: hasIntrospection, answers: answers)
+    self.init(machine, noMove: noMove, introspection: hasIntrospection, told: told)
   }
 }

@@ -59,7 +59,7 @@ struct RecentOptions: ParsableArguments {
 
   func machine(_ options: MachineOptions) throws -> Machine {
     var machine = try options.machine()
-    if recent { machine.show(try log.answers(of: options.bus.connect())) }
+    if recent { machine.show(try log.told(of: options.bus.connect()).compactMap(\.answer)) }
     return machine
   }
 }

@@ -48,10 +48,10 @@ struct ReportCommand: ParsableCommand {
     guard let client = seen.client, var machine = seen.machine else {
       throw CleanExit.failure(seen.facts.silence ?? "primed does not answer")
     }
-    let answers = try log.answers(of: client)
+    let told = try log.told(of: client)
     let properties = try client.brokerProperties()
-    let capture = Capture(machine, properties, answers)
-    machine.show(answers)
+    let capture = Capture(machine, properties, told)
+    machine.show(told.compactMap(\.answer))
     var rows: [(String, String)] = machine.isSimulated ? [] : [("Linux", seen.facts.release)]
     for (key, value) in properties.sorted(by: { $0.key < $1.key }) {
       if case .counters(let counters) = value {
