@@ -189,6 +189,21 @@ class Guard(unittest.TestCase):
             self.assertEqual(missing.returncode, 1)
             self.assertIn("/nonexistent", missing.stderr)
 
+            for words, variables, address in (
+                    (["--bus", "system"], {}, None), ([], {}, None),
+                    (["--bus", "session"], {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/s"}, "unix:path=/s"),
+                    (["--bus", "session"], {"XDG_RUNTIME_DIR": "/run/user/7"}, "unix:path=/run/user/7/bus")):
+                with self.subTest(words, variables=variables):
+                    clean = {name: value for name, value in os.environ.items()
+                             if name not in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")}
+                    done = subprocess.run([program, "guard", *words, "--", "env"], capture_output=True, text=True,
+                                          check=True, env={**clean, "PRIMED_GUARD_BUS": "stale", **variables})
+                    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+                    self.assertEqual(told.get("PRIMED_GUARD_BUS"), address)
+            refused = subprocess.run([program, "guard", "--bus", "sesion", "--", "env"], capture_output=True, text=True)
+            self.assertEqual(refused.returncode, 64)
+            self.assertIn("--bus sesion: give system, session or a D-Bus address", refused.stderr)
+
     def test_it_finds_the_guard_where_it_is_installed(self):
         """By systemd/install and by the package."""
         with tempfile.TemporaryDirectory(prefix="primed-guard-") as folder:
