@@ -226,7 +226,9 @@ package final class QueryEngine {
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1
       let answer = self.decide(query, cached: !looked, stale: self.isLookedAt(query))
-      if self.recent.isNews(query, answer) { self.note(query, answer, self.facts(of: query.planes[0])) }
+      if self.recent.isNews(query, answer) {
+        self.note(query, answer, self.facts(of: query.planes[0]))
+      }
       then(.success(answer))
     }
     for buffer in buffers {

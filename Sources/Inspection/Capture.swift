@@ -59,7 +59,7 @@ package struct Capture {
 
   private mutating func addDevices() {
     let table = machine.table
-    for slot in table.stableOrder(table.named) {
+    for slot in machine.shown {
       let device = table[slot]!.description
       let number = scenario.devices.count { $0.driver == device.driver }
       var model = DeviceModel(id: "\(identifier(device.driver))-\(number)", driver: device.driver)
@@ -271,8 +271,4 @@ package struct Capture {
     }
     return Int(path[path.index(after: start)..<end])
   }
-}
-
-private func counted(_ count: Int, _ what: String) -> String {
-  "\(count) \(what)\(count == 1 ? "" : "s")"
 }

@@ -16,7 +16,8 @@ struct CaptureTests {
     return (machine, player.told.compactMap { Told(line: $0.line) })
   }
 
-  private func capture(_ scenario: Scenario, _ change: (inout [Told]) -> Void = { _ in }) -> Capture {
+  private func capture(_ scenario: Scenario, _ change: (inout [Told]) -> Void = { _ in }) -> Capture
+  {
     var (machine, told) = played(scenario)
     change(&told)
     return Capture(
@@ -141,7 +142,8 @@ struct CaptureTests {
     #expect(html.contains("a &lt;b&gt;") && html.contains("mend &amp; go"))
     #expect(html.contains("&lt;/pre&gt;&lt;script&gt;"))
     #expect(html.contains("&quot;hybrid laptop&quot;"))
-    for word in ["matrix", "topology", "devices", "log", "scenario"] {
+    #expect(html.contains("<th>exporter</th>") && html.contains("<td>native</td>"))
+    for word in ["matrix", "topology", "devices", "answers", "log", "scenario"] {
       #expect(html.contains("<section id=\"\(word)\">") && html.contains("href=\"#\(word)\""))
     }
   }

@@ -90,7 +90,8 @@ extension KnownExporter {
   }
   fileprivate init?(word: String) {
     let isCertain = !word.hasSuffix("?")
-    guard let number = Placement.device(isCertain ? word : String(word.dropLast())) else { return nil }
+    let digits = isCertain ? word : String(word.dropLast())
+    guard let number = Placement.device(digits) else { return nil }
     self = !isCertain ? .possibly(number) : number == .none ? .noDevice : .device(number)
   }
 }
