@@ -13,9 +13,11 @@ struct CaptureCommand: ParsableCommand {
     commandName: "capture", abstract: "Write this machine as a scenario, for a bug report.",
     discussion: """
       Its devices, what they reach of each other, and as steps what primed was asked in the last minutes, \
-      at most \(RecentAnswers.limit) questions, with what it answered. No names, paths or pids of people \
-      are in it; a device is its driver and a number. What the simulation answers otherwise than this \
-      machine is said in the file and not expected, so that `primectl scenario run FILE` passes.
+      at most \(RecentAnswers.limit) questions, with what it answered, and what happened to devices: \
+      they came, went, slept, were released. No names, paths or pids of people are in it; a device is its \
+      driver and a number. A buffer whose exporter primed did not know is one of the first device that may \
+      have exported it. That is said in the file, as is what the simulation answers otherwise than this \
+      machine, which is not expected, so that `primectl scenario run FILE` passes.
 
       The answers are root's to read: primed writes them to its log when it gets SIGUSR2, which this \
       command sends. Without root, the devices alone are written.

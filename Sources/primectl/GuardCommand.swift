@@ -14,7 +14,7 @@ struct GuardCommand: ParsableCommand {
       PRIME imports with the no-move flag mean what its RFC says, on every kernel. With --all, \
       imports without it fail, too, where primed knows that they would move the buffer or hang; \
       what it does not know goes through as ever. With --log alone nothing else fails, and one \
-      sees what moves. See primed-guard(1).
+      sees what moves. There is no --json: what is printed is the program's. See primed-guard(1).
 
       Examples:
         primectl guard --all --log -- weston

@@ -51,7 +51,7 @@ struct ReportCommand: ParsableCommand {
     let told = try log.told(of: client)
     let properties = try client.brokerProperties()
     let capture = Capture(machine, properties, told)
-    machine.show(told.compactMap(\.answer))
+    machine.show(told)
     var rows: [(String, String)] = machine.isSimulated ? [] : [("Linux", seen.facts.release)]
     for (key, value) in properties.sorted(by: { $0.key < $1.key }) {
       if case .counters(let counters) = value {
@@ -65,6 +65,7 @@ struct ReportCommand: ParsableCommand {
         rows.append((key, value.words))
       }
     }
+    rows += Diagnosis.missing(seen.facts).map { ("not by \($0.source)", $0.why) }
     return ReportPage(
       machine, findings: seen.findings, primed: rows, log: log.tail(Self.lines),
       scenario: capture.scenario.text)
