@@ -122,10 +122,10 @@ package final class Daemon {
   /// Writes the recent answers to the log at SIGUSR2, as systemd-resolved does with its caches at
   /// SIGUSR1: for root, and for users who may read the log.
   private func logAnswers() {
-    let answers = engine.toldAnswers
+    let told = engine.told
     answerLists += 1
-    Log.write(.notice, ToldAnswer.head(answerLists, count: answers.count))
-    for answer in answers { Log.write(.notice, answer.line) }
+    Log.write(.notice, Told.head(answerLists, count: told.count))
+    for one in told { Log.write(.notice, one.line) }
   }
 
   /// Keeps the objects on the bus in step with the registry.

@@ -10,7 +10,8 @@ final class DeviceKeeper {
   private(set) var registry = Registry()
   private(set) var table: DeviceTable
   /// Called once per change, with `table` made anew.
-  var onChange: (([RegistryChange]) -> Void)?
+  /// What changed, and the devices before it.
+  var onChange: (([RegistryChange], DeviceTable) -> Void)?
   private(set) var timeouts: UInt64 = 0
 
   private let source: any DeviceSource
@@ -94,8 +95,9 @@ final class DeviceKeeper {
     if changes.contains(where: { $0.kind == .removed }) {
       registry.noteGone(at: inodeCounter)
     }
+    let before = table
     table = makeTable()
-    onChange?(changes)
+    onChange?(changes, before)
     // Ends the jobs of devices that have gone: their drivers may never answer.
     for change in changes where change.kind == .removed { prober.release(change.slot) { _ in } }
   }

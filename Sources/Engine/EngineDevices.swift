@@ -4,7 +4,11 @@
 package import Placement
 
 extension QueryEngine {
-  func devicesChanged(_ changes: [RegistryChange]) {
+  func devicesChanged(_ changes: [RegistryChange], before: DeviceTable) {
+    for change in changes {
+      let event = RecentEvent(change, before: before[change.slot], at: time.now)
+      if let event { recent.note(event) }
+    }
     for change in changes where change.kind == .removed { scrub(change.slot) }
     let matters = changes.contains { $0.matters }
     if matters {

@@ -4,17 +4,8 @@ package import Placement
 internal import Ports
 
 extension QueryEngine {
-  /// What was answered lately, the oldest first, with what is known of the buffers now.
-  package var toldAnswers: [ToldAnswer] {
-    let now = time.now
-    return recent.all.map { answer in
-      let facts = facts(of: answer.planes[0])
-      return ToldAnswer(
-        answer, age: now > answer.at ? now - answer.at : 0,
-        exporter: facts.exporters.candidates.certain.map { table.number(of: $0) } ?? .none,
-        home: facts.home, residency: facts.residency)
-    }
-  }
+  /// What was answered and what happened lately, the oldest first.
+  package var told: [Told] { recent.told(at: time.now) }
 
   /// How many of the remembered buffers are this user's.
   package func cachedBuffers(of user: UInt32) -> Int { cache.count(of: user) }

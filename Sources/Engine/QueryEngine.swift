@@ -42,7 +42,7 @@ package final class QueryEngine {
   /// Numbers in hints that name no device, so as not to search for them at every query.
   var unknownNumbers: [DeviceNumber] = []
   private(set) var counters = Counters()
-  private(set) var recent = RecentAnswers()
+  var recent = RecentAnswers()
 
   struct Counters {
     var queries: UInt64 = 0
@@ -64,11 +64,17 @@ package final class QueryEngine {
       source: devices, reader: reader, prober: prober, time: time, settings: settings)
     cache = BufferCache(limit: settings.cachedBuffers)
     siblings = Siblings(limit: settings.siblingGroups)
-    keeper.onChange = { [unowned self] changes in self.devicesChanged(changes) }
+    keeper.onChange = { [unowned self] changes, before in
+      self.devicesChanged(changes, before: before)
+    }
   }
 
   /// Listens, then enumerates.
-  package func start() throws(Errno) { try keeper.start() }
+  package func start() throws(Errno) {
+    try keeper.start()
+    // Devices that were there before have not come.
+    recent = RecentAnswers()
+  }
 
   /// Enumerates again, as after lost events.
   package func rescan() { keeper.rescan() }
@@ -129,8 +135,18 @@ package final class QueryEngine {
     counters.hits += 1
     let hit = answer(
       input, query, devices, recheck, cached: true, stale: stale || isLookedAt(query))
-    recent.note(query, hit, at: now)
+    if recent.isNews(query, hit) { note(query, hit, first) }
     return hit
+  }
+
+  /// Apart from `answerNow`, most of whose answers are no news.
+  @inline(never)
+  private func note(_ query: Query, _ answer: Answer, _ facts: BufferFacts) {
+    let exporter = KnownExporter(facts.exporters.candidates, among: table)
+    recent.note(
+      RecentAnswer(
+        query, answer, exporter: exporter, home: facts.home, residency: facts.residency,
+        at: time.now))
   }
 
   /// A look at one of its planes is under way.
@@ -167,7 +183,9 @@ package final class QueryEngine {
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1
       let answer = self.decide(query, cached: !looked, stale: self.isLookedAt(query))
-      self.recent.note(query, answer, at: self.time.now)
+      if self.recent.isNews(query, answer) {
+        self.note(query, answer, self.facts(of: query.planes[0]))
+      }
       then(.success(answer))
     }
     for buffer in buffers {

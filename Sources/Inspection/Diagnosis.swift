@@ -62,6 +62,9 @@ package struct SystemFacts: Sendable {
   package var pairErrors: [String] = []
   package var refusedCalls: UInt64 = 0
   package init() {}
+
+  /// Where primed's log is.
+  package var log: String { bus == "system" ? "journalctl -u primed" : "its log" }
 }
 
 package enum Diagnosis {
@@ -93,13 +96,15 @@ package enum Diagnosis {
       found.append(
         Finding(
           .warning, "primed is version \(facts.daemonVersion), primectl is \(facts.ownVersion)",
-          mend: "systemctl restart primed"))
+          mend: facts.bus == "system" ? "systemctl restart primed" : "restart primed"))
     }
     if facts.refusedCalls > 0 {
       found.append(
         Finding(
-          .note, "\(facts.refusedCalls) calls were refused for their caller's fault",
-          mend: "journalctl -u primed names the callers"))
+          .note,
+          counted(facts.refusedCalls, "call") + (facts.refusedCalls == 1 ? " was" : " were")
+            + " refused for the caller's fault",
+          mend: "\(facts.log) names \(facts.refusedCalls == 1 ? "the caller" : "the callers")"))
     }
     return found
   }
@@ -164,6 +169,25 @@ package enum Diagnosis {
     return found
   }
 
+  /// The sources of evidence that are missing, and why.
+  package static func missing(_ facts: SystemFacts) -> [(source: String, why: String)] {
+    var missing: [(source: String, why: String)] = []
+    if !facts.evidence.contains("introspection") {
+      let why = facts.isSimulated ? "the scenario has none" : whyNoIntrospection(facts).why
+      missing.append(("introspection", why))
+    }
+    if !facts.evidence.contains("no-move-import") {
+      let isKnown = facts.noMove == .ignored
+      missing.append(
+        (
+          "no-move-import",
+          isKnown
+            ? "the kernel ignores the flag" : "not known yet whether the kernel heeds the flag"
+        ))
+    }
+    return missing
+  }
+
   /// Why the source `introspection` is missing, and what to do.
   package static func whyNoIntrospection(_ facts: SystemFacts) -> (why: String, mend: String) {
     if facts.lockdown == "confidentiality" {
@@ -180,7 +204,8 @@ package enum Diagnosis {
     if facts.hasLoaderSocket == false {
       return ("its loader does not listen", "systemctl enable --now primed-introspect.socket")
     }
-    return ("primed says why in its log", "journalctl -u primed -u 'primed-introspect*'")
+    let loader = facts.bus == "system" ? " -u 'primed-introspect*'" : ""
+    return ("primed says why in its log", facts.log + loader)
   }
 
   // MARK: Devices
@@ -202,7 +227,7 @@ package enum Diagnosis {
         Finding(
           .note, "there is no DRM device", mend: "is its driver loaded? lspci -k, or dmesg"))
     }
-    for slot in table.stableOrder(table.named) { found += device(slot, table) }
+    for slot in machine.shown { found += device(slot, table) }
     return found + sameNames(facts, machine)
   }
 

@@ -8,13 +8,17 @@ package import Simulation
 /// A buffer, and the device that an answer named for it.
 package struct RecentBuffer: Sendable, Equatable {
   package var name: String
-  /// nil: unknown, or no device.
+  /// nil: no device, or none that is there; `unknown`: which of the two is not known.
   package var exporter: DeviceSlot?
+  package var exporterIsUnknown = false
   /// Where it lay at the last observation.
   package var memory: Memory
   package var user: DeviceSlot?
   package var access: Access
   package var why: String
+
+  /// Nothing would move.
+  var stays: Bool { access == .native || access == .inPlace }
 }
 
 package struct Machine: Sendable {
@@ -24,6 +28,9 @@ package struct Machine: Sendable {
   package var kernel: KernelVersion?
   package var matrix: ReachMatrix
   package var recent: [RecentBuffer] = []
+  /// What was answered and what happened lately.
+  package private(set) var told: [Told] = []
+  private let pairs: PairTable
 
   package init(
     title: String, _ entries: [DeviceEntry], own: [PairRow] = [], measured: [PairRow] = [],
@@ -32,8 +39,10 @@ package struct Machine: Sendable {
     let pairs = PairTable(own: own, measured: measured)
     self.title = title
     self.kernel = kernel
+    self.pairs = pairs
     table = DeviceTable(entries.map { $0 }, pairs: pairs, kernel: kernel)
     matrix = ReachMatrix(table, pairs, kernel: kernel)
+    matrix.order(by: shown)
   }
 
   /// A scenario's machine, and the result of playing its steps.
@@ -46,16 +55,39 @@ package struct Machine: Sendable {
     player.onAnswer = { answers.append($0) }
     _ = player.play()
     for told in answers { note(told, scenario, player.kernel) }
-    showEnd(of: player.kernel, scenario)
+    self.told = player.told
+    showEnd(of: player.kernel, scenario, released: player.released)
+  }
+
+  /// Also with devices that have gone, and what is known of them.
+  func with(gone: [DeviceDescription]) -> Machine {
+    guard !gone.isEmpty else { return self }
+    var entries = table.present.map { table[$0]! }
+    for device in gone {
+      var entry = DeviceEntry(device)
+      entry.state = .gone
+      entries.append(entry)
+    }
+    var all = self
+    all.table = DeviceTable(entries, pairs: pairs, kernel: kernel)
+    all.matrix = ReachMatrix(all.table, pairs, kernel: kernel)
+    all.matrix.order(by: all.shown)
+    return all
   }
 
   /// Devices are shown as the steps left them; the matrix has all devices that were ever there.
-  private mutating func showEnd(of kernel: SimulatedKernel, _ scenario: Scenario) {
+  private mutating func showEnd(
+    of kernel: SimulatedKernel, _ scenario: Scenario, released: Set<Int>
+  ) {
+    let closed = released.map { scenario.devices[$0].number }
     let now = kernel.enumerate()
     let entries = table.present.map { slot -> DeviceEntry? in
       var entry = table[slot]!
       let found = now.first { $0.sysfsPath == entry.description.sysfsPath }
       if let found { entry.description = found } else { entry.state = .gone }
+      if entry.description.node.map({ closed.contains($0.number) }) == true, found != nil {
+        entry.state = .released
+      }
       return entry
     }
     table = DeviceTable(entries, kernel: scenario.kernel.version)
@@ -83,19 +115,23 @@ package struct Machine: Sendable {
         user: table.slot(of: told.answer.device), access: told.answer.access, why: said.reason))
   }
 
-  /// From primed's recent answers: each buffer with its last answer, the oldest first.
-  package mutating func show(_ answers: [ToldAnswer]) {
-    for told in answers {
+  /// From what primed told: each buffer with its last answer, the oldest first.
+  package mutating func show(_ lately: [Told]) {
+    told = lately
+    for told in lately.compactMap(\.answer) {
       let name = "b\(told.answer.planes[0].inode)"
-      let (exporter, user) = (table.slot(of: told.exporter), table.slot(of: told.answer.device))
-      if let exporter, let user, told.answer.confidence != .guess {
-        matrix.see(told.answer.access, by: user, of: exporter, in: told.residency)
+      let (exporter, user) = (
+        table.slot(of: told.answer.exporter.number), table.slot(of: told.answer.device)
+      )
+      if let exporter, let user, told.answer.exporter.isCertain, told.answer.confidence != .guess {
+        matrix.see(told.answer.access, by: user, of: exporter, in: told.answer.residency)
       }
       recent.removeAll { $0.name == name }
       recent.append(
         RecentBuffer(
           name: name, exporter: exporter,
-          memory: told.residency != .unknown ? told.residency : told.home,
+          exporterIsUnknown: exporter == nil && told.answer.exporter != .noDevice,
+          memory: told.answer.lies,
           user: user, access: told.answer.access,
           why: "\(told.answer.confidence.word), \(told.age / 1000) s ago"))
     }
@@ -110,6 +146,19 @@ package struct Machine: Sendable {
     let node = table[slot]?.description.node?.path ?? "?"
     return String(node.split(separator: "/").last ?? "?")
   }
+  /// In the order of people: the primary device, then as nodes are numbered.
+  package var shown: [DeviceSlot] {
+    table.named.sorted { a, b in
+      let (first, second) = (a == table.primary, b == table.primary)
+      return first != second ? first : isBefore(label(a), label(b))
+    }
+  }
+  /// Why it can't be used just now: "gone", "released", "asleep"; "": it can.
+  package func standing(_ slot: DeviceSlot) -> String {
+    guard let entry = table[slot] else { return "gone" }
+    if entry.state != .ready { return entry.state.word }
+    return entry.description.power == .suspended ? "asleep" : ""
+  }
   package func driver(_ slot: DeviceSlot) -> String { table[slot]?.description.driver ?? "" }
 
   /// The vendor's name, else the driver's.
@@ -118,6 +167,11 @@ package struct Machine: Sendable {
     let words = [device.vendor, device.model].filter { !$0.isEmpty }.joined(separator: " ")
     return words.isEmpty ? device.driver : words
   }
+}
+
+extension RecentAnswer {
+  /// Where the buffer lay, else where it belongs.
+  var lies: Memory { residency != .unknown ? residency : home }
 }
 
 /// "8.0 GiB"; "-" for 0.

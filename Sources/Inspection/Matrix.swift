@@ -117,9 +117,12 @@ extension Machine {
   private var wideRows: [[Cell]] {
     let head = [Cell("BUFFERS OF", .strong), Cell("", nil), Cell("IN MEMORY", .strong)]
     let drivers = matrix.devices.map { Cell(driver($0), .strong) }
+    let standings = matrix.devices.map { Cell(word: standing($0)) }
+    let isAbsent = standings.contains { $0.text != "" }
     return [head + matrix.devices.map { Cell(label($0), .strong) }, [Cell(""), "", ""] + drivers]
+      + (isAbsent ? [[Cell(""), "", ""] + standings] : [])
       + matrix.rows.map { row in
-        [Cell(label(row.exporter)), Cell(driver(row.exporter)), Cell(row.memory.word)]
+        [Cell(marked(row.exporter)), Cell(driver(row.exporter)), Cell(row.memory.word)]
           + row.cells.map { cell in
             let scanout = cell.abilities.contains(.scanout) ? " S" : ""
             return Cell(
@@ -128,9 +131,14 @@ extension Machine {
       }
   }
 
+  /// "renderD129 (asleep)"
+  func marked(_ slot: DeviceSlot) -> String {
+    standing(slot) == "" ? label(slot) : "\(label(slot)) (\(standing(slot)))"
+  }
+
   private var deviceRows: [[Cell]] {
     matrix.devices.enumerated().map { i, slot in
-      [Cell("\(i + 1)"), Cell(label(slot)), Cell(driver(slot)), Cell(name(slot))]
+      [Cell("\(i + 1)"), Cell(marked(slot)), Cell(driver(slot)), Cell(name(slot))]
     }
   }
 
@@ -173,6 +181,10 @@ extension Machine {
 
   // MARK: JSON
 
+  private func state(_ slot: DeviceSlot) -> String {
+    standing(slot) == "" ? DeviceState.ready.word : standing(slot)
+  }
+
   package var matrixJSON: JSON {
     .array(
       matrix.rows.flatMap { row in
@@ -183,6 +195,8 @@ extension Machine {
             ("importer", .number("\(table.number(of: importer).rawValue)")),
             ("exporter-node", .string(label(row.exporter))),
             ("importer-node", .string(label(importer))),
+            ("exporter-state", .string(state(row.exporter))),
+            ("importer-state", .string(state(importer))),
             ("memory", .string(row.memory.word)), ("outcome", .string(cell.outcome.word)),
             ("scanout", .bool(cell.abilities.contains(.scanout))),
             ("capture", .bool(cell.abilities.contains(.capture))),

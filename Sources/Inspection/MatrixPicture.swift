@@ -18,19 +18,25 @@ extension Machine {
     for (column, slot) in matrix.devices.enumerated() {
       let x = left + column * width + width / 2
       svg.write(label(slot), x, 94, bold: true, .middle)
-      svg.write(driver(slot), x, 111, size: 12, .middle)
+      svg.write(words(of: slot), x, 111, size: 12, .middle)
     }
     for (index, row) in matrix.rows.enumerated() {
       let y = top + index * height
       if index == 0 || matrix.rows[index - 1].exporter != row.exporter {
         svg.write(label(row.exporter), 20, y + 20, bold: true)
-        svg.write(shortened(driver(row.exporter), 14), 20, y + 37, size: 12)
+        svg.write(words(of: row.exporter), 20, y + 37, size: 12)
       }
       svg.write(row.memory.word, left - 160, y + 28)
       draw(row, y, left, width, height, in: &svg)
     }
     drawLegend(bottom + 34, in: &svg)
     return svg
+  }
+
+  /// Its driver, and whether it is gone, released or asleep.
+  private func words(of slot: DeviceSlot) -> String {
+    let driver = shortened(driver(slot), 14)
+    return standing(slot) == "" ? driver : "\(shortened(driver, 8)), \(standing(slot))"
   }
 
   private func draw(

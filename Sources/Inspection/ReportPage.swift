@@ -34,12 +34,13 @@ package struct ReportPage {
     <body>
     <h1>primed: \(escaped(machine.title))</h1>
     <nav><a href="#findings">Findings</a> <a href="#matrix">Matrix</a> <a href="#topology">Topology</a>
-    <a href="#devices">Devices</a> <a href="#primed">primed</a> <a href="#log">Log</a>
-    <a href="#scenario">Scenario</a></nav>
+    <a href="#devices">Devices</a> <a href="#answers">Answers</a> <a href="#primed">primed</a>
+    <a href="#log">Log</a> <a href="#scenario">Scenario</a></nav>
     \(section("findings", "What is wrong", findingList))
     \(section("matrix", "Who can use whose buffers", picture(machine.matrixPicture) + reasons))
     \(section("topology", "Devices and memories", picture(machine.topologyPicture)))
     \(section("devices", "Devices", devices))
+    \(section("answers", "The last answers", answers))
     \(section("primed", "What primed says", table(["", ""], primed.map { [$0.0, $0.1] })))
     \(section("log", "Log", log.isEmpty ? "<p>No line could be read.</p>" : pre(log.joined(separator: "\n"))))
     \(section("scenario", "This machine as a scenario", scenarioText))
@@ -101,7 +102,7 @@ package struct ReportPage {
     let table = machine.table
     return self.table(
       ["", "node", "driver", "name", "memory", "power", "state", "role", "connected"],
-      table.stableOrder(table.named).map { slot in
+      machine.shown.map { slot in
         let entry = table[slot]!
         let device = entry.description
         return [
@@ -111,6 +112,64 @@ package struct ReportPage {
           device.role.word, device.connected.joined(separator: " "),
         ]
       })
+  }
+
+  /// The newest first; and what happened to devices in between.
+  private var answers: String {
+    if machine.told.isEmpty { return "<p>It was asked nothing, or that could not be read.</p>" }
+    return table(
+      [
+        "ago", "buffer", "exporter", "belongs in", "lay in", "asked with", "device", "access",
+        "confidence",
+      ], machine.told.reversed().map(row))
+  }
+
+  private func row(_ told: Told) -> [String] {
+    let age = told.age < 10_000 ? "\(told.age) ms" : "\(told.age / 1000) s"
+    switch told {
+    case .event(let one):
+      let device = one.event.device
+      let node = device.node.map { label($0.number) } ?? device.driver
+      return [age, "", "", "", "", "", node, one.event.kind.rawValue, ""]
+    case .answer(let one):
+      let answer = one.answer
+      let planes = (0..<answer.planes.count).map { "b\(answer.planes[$0].inode)" }
+      return [
+        age, planes.joined(separator: " "), words(answer.exporter), answer.home.word,
+        answer.residency.word, hints(answer), label(answer.device), answer.access.word,
+        answer.confidence.word,
+      ]
+    }
+  }
+
+  private func words(_ exporter: KnownExporter) -> String {
+    switch exporter {
+    case .device(let number): label(number)
+    case .noDevice: "no device"
+    case .possibly(.none): "unknown"
+    case .possibly(let number): "unknown, may be \(label(number))"
+    }
+  }
+
+  private func hints(_ answer: RecentAnswer) -> String {
+    var words = [
+      ("sampling", answer.samplingDevice), ("target", answer.targetDevice),
+      ("primary", answer.primaryDevice),
+    ].filter { $0.1 != .none }.map { "\($0.0) \(label($0.1))" }
+    if let usage = answer.usage {
+      words += Usage.words.filter { usage.contains($0.value) }.map { "\($0.key)" }
+    }
+    if let list = answer.candidates {
+      words.append("of " + (0..<list.count).map { label(list[$0]) }.joined(separator: ", "))
+    }
+    return words.joined(separator: "; ")
+  }
+
+  /// Also of a device that has gone.
+  private func label(_ number: DeviceNumber) -> String {
+    if number == .none { return "none" }
+    if let slot = machine.table.slot(of: number) { return machine.label(slot) }
+    return number.minor < 128 ? "card\(number.minor)" : "renderD\(number.minor)"
   }
 
   private var scenarioText: String {

@@ -24,7 +24,7 @@ package enum Style: Sendable {
     case "unknown", "may-move", "may move", "warning": self = .doubtful
     case "moves", "fails", "unreachable", "released", "unresponsive", "problem": self = .bad
     case "hangs": self = .worst
-    case "suspended", "-": self = .faint
+    case "suspended", "asleep", "gone", "-": self = .faint
     default: return nil
     }
   }

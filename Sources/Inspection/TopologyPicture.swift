@@ -24,12 +24,19 @@ extension Machine {
 
   package var topologyPicture: SVG {
     let places = self.places
+    let unknown = inUnknownMemory
+    let unknownHeight = unknown.isEmpty ? 0 : Self.boxHeight(unknown.count) + 24
     let bottom = max(
-      places.last.map { $0.y + $0.height } ?? 120, 90 + 24 * inSystemMemory.count + 44)
-    var svg = SVG(width: 1150, height: bottom + 150, title: "Devices and memories: \(title)")
+      places.last.map { $0.y + $0.height } ?? 120,
+      76 + Self.boxHeight(inSystemMemory.count) + 24 + unknownHeight)
+    var svg = SVG(width: 1150, height: bottom + 200, title: "Devices and memories: \(title)")
     svg.write("Devices, memories and links", 20, 30, size: 18, bold: true)
     svg.write(title, 20, 52)
-    drawSystemMemory(to: bottom, in: &svg)
+    drawMemory("System memory", inSystemMemory, from: 76, to: bottom - unknownHeight, in: &svg)
+    if !unknown.isEmpty {
+      let top = bottom - unknownHeight + 24
+      drawMemory("Exporter gone or unknown", unknown, from: top, to: bottom, in: &svg)
+    }
     for place in places { drawLinks(place, places, in: &svg) }
     for place in places {
       drawMemory(place, in: &svg)
@@ -37,16 +44,32 @@ extension Machine {
       drawConnectors(place, in: &svg)
     }
     drawTopologyLegend(bottom + 30, in: &svg)
+    let hidden = places.count > Self.fewDevices ? movingLinks : 0
+    if hidden > 0 {
+      svg.write(
+        "\(counted(hidden, "link")) that would or could move buffers \(hidden == 1 ? "is" : "are") "
+          + "left out, for there are many devices: primectl matrix shows them", 20, 70, size: 12)
+    }
     return svg
   }
 
-  private var inSystemMemory: [RecentBuffer] {
-    recent.filter { $0.memory != .dedicated || $0.exporter == nil }
+  private var inSystemMemory: [RecentBuffer] { recent.filter { $0.memory == .system } }
+  /// In the memory of a device that is not there, or in a memory that is not known.
+  private var inUnknownMemory: [RecentBuffer] {
+    recent.filter { buffer in
+      buffer.memory == .unknown
+        || buffer.memory == .dedicated && !(buffer.exporter.map(shown.contains) ?? false)
+    }
+  }
+
+  private var movingLinks: Int {
+    let rows = matrix.rows.filter { $0.memory == .dedicated }
+    return rows.flatMap(\.cells).count { [.moves, .mayMove].contains($0.outcome) }
   }
 
   private var places: [Place] {
     var y = 76
-    return table.stableOrder(table.named).map { slot in
+    return shown.map { slot in
       let own = recent.filter { $0.memory == .dedicated && $0.exporter == slot }
       let connectors = table[slot]!.description.connectors.count
       let height = max(96, 24 * connectors + 12, 30 + 34 + 24 * own.count + 8)
@@ -61,10 +84,16 @@ extension Machine {
 
   // MARK: Memories
 
-  private func drawSystemMemory(to bottom: Int, in svg: inout SVG) {
-    svg.rectangle(Self.columns.system, 76, Self.box, bottom - 76, .pale, stroke: .line)
-    svg.write("System memory", Self.columns.system + 12, 98, bold: true)
-    draw(inSystemMemory, Self.columns.system + 8, 110, in: &svg)
+  /// That this number of buffers takes.
+  private static func boxHeight(_ buffers: Int) -> Int { 34 + 24 * buffers + 8 }
+
+  /// A memory of no device in particular.
+  private func drawMemory(
+    _ title: String, _ buffers: [RecentBuffer], from top: Int, to bottom: Int, in svg: inout SVG
+  ) {
+    svg.rectangle(Self.columns.system, top, Self.box, bottom - top, .pale, stroke: .line)
+    svg.write(title, Self.columns.system + 12, top + 22, bold: true)
+    draw(buffers, Self.columns.system + 8, top + 34, in: &svg)
   }
 
   private func drawMemory(_ place: Place, in svg: inout SVG) {
@@ -82,17 +111,26 @@ extension Machine {
     for (i, buffer) in buffers.enumerated() {
       let user = buffer.user.map(label) ?? "no device"
       svg.rectangle(
-        x, y + 24 * i, Self.box - 16, 20, colour(of: buffer.access),
+        x, y + 24 * i, Self.box - 16, 20, colour(of: buffer),
         hover:
-          "buffer \(buffer.name) of \(buffer.exporter.map { table.title(of: $0) } ?? "no device")"
+          "buffer \(buffer.name) of \(exporter(of: buffer)), in \(buffer.memory.word) memory"
           + ", used on \(user): \(buffer.access.word). \(buffer.why)")
       svg.write(
         "\(shortened(buffer.name, 13)) \u{2192} \(user)", x + 6, y + 24 * i + 14, size: 12)
     }
   }
 
-  private func colour(of access: Access) -> SVG.Colour {
-    switch access {
+  private func exporter(of buffer: RecentBuffer) -> String {
+    if let slot = buffer.exporter { return table.title(of: slot) }
+    return buffer.exporterIsUnknown ? "a device that is gone or not known" : "no device"
+  }
+
+  private func colour(of buffer: RecentBuffer) -> SVG.Colour {
+    // Also where primed did not know, when it answered, that the device is the exporter.
+    if buffer.stays, buffer.exporter != nil, buffer.exporter == buffer.user {
+      return ReachMatrix.Outcome.own.colour
+    }
+    return switch buffer.access {
     case .native: ReachMatrix.Outcome.own.colour
     case .inPlace: ReachMatrix.Outcome.inPlace.colour
     case .unknown: ReachMatrix.Outcome.unknown.colour
@@ -142,9 +180,11 @@ extension Machine {
 
   private func drawLinks(_ place: Place, _ places: [Place], in svg: inout SVG) {
     let left = Self.columns.device
-    svg.arrow(
-      from: (left, place.y + 15), to: (Self.columns.system + Self.box, place.y + 15), .line,
-      hover: "\(table.title(of: place.slot)) and system memory")
+    if usesSystemMemory(place.slot) {
+      svg.arrow(
+        from: (left, place.y + 15), to: (Self.columns.system + Self.box, place.y + 15), .line,
+        hover: "\(table.title(of: place.slot)) uses buffers in system memory where they lie")
+    }
     if hasOwnMemory(place.slot) {
       svg.arrow(
         from: (left, place.middle + 12), to: (Self.columns.own + Self.box, place.middle + 12),
@@ -167,21 +207,33 @@ extension Machine {
     }
   }
 
+  /// Its own there, or another device's.
+  private func usesSystemMemory(_ slot: DeviceSlot) -> Bool {
+    guard let column = matrix.devices.firstIndex(of: slot) else { return false }
+    return matrix.rows.contains {
+      $0.memory == .system && [.own, .inPlace].contains($0.cells[column].outcome)
+    }
+  }
+
   private func drawTopologyLegend(_ top: Int, in svg: inout SVG) {
     let links: [(SVG.Colour, Bool, String)] = [
       (.green, false, "a device and its own memory"),
       (.sky, false, "another's memory, used where it lies"),
       (.orange, true, "another's memory: an import moves the buffer out of it, or could"),
       (.vermillion, true, "another's memory: use hangs, primed never names it"),
+      (.line, false, "system memory, used where it lies: its own buffers or another's"),
     ]
     for (i, link) in links.enumerated() {
       svg.arrow(from: (20, top + 24 * i), to: (70, top + 24 * i), link.0, dashed: link.1)
       svg.write(link.2, 84, top + 24 * i + 5)
     }
+    svg.rectangle(20, top + 24 * links.count - 9, 50, 18, .grey, stroke: .text, dashed: true)
+    svg.write("a device that sleeps or is gone", 84, top + 24 * links.count + 5)
     let chips: [(SVG.Colour, String)] = [
       (.green, "a buffer where it lies \u{2192} the device named for it: its exporter"),
       (.sky, "another device, which uses it there"), (.yellow, "one that could move it"),
       (.orange, "one that would move it"), (.purple, "one that can't use it"),
+      (.grey, "one of which nobody knows without trying"),
     ]
     for (i, chip) in chips.enumerated() {
       svg.rectangle(640, top + 24 * i - 9, 18, 18, chip.0)

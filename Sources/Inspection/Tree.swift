@@ -4,15 +4,68 @@ package import JSON
 internal import Placement
 
 extension Machine {
-  package func tree(_ terminal: Terminal) -> [String] {
-    let devices = table.stableOrder(table.named)
+  /// - Parameter links: also whose buffers each device reaches, and where recent buffers lie.
+  package func tree(_ terminal: Terminal, links: Bool = false) -> [String] {
+    let devices = shown
     if devices.isEmpty {
       return ["No DRM device. primed shows one as soon as its driver is there."]
     }
-    return devices.flatMap { slot in
-      [head(slot, terminal)] + branches(facts(slot), terminal)
+    let lines = devices.flatMap { slot in
+      [head(slot, terminal)]
+        + branches(facts(slot) + (links ? self.links(slot, terminal) : []), terminal)
     }
+    let others = recent.filter { $0.exporter == nil }
+    guard links, !others.isEmpty else { return lines }
+    let title = "  " + terminal.paint("of no device here", .strong)
+    return lines + [title] + branches([("buffers", Cell(words(others, terminal)))], terminal)
   }
+
+  // MARK: Links
+
+  private func links(_ slot: DeviceSlot, _ terminal: Terminal) -> [(String, Cell)] {
+    var links = [("reaches", Cell(reached(by: slot)))]
+    let hanging = rows(for: slot) { $0.outcome == .hangs }
+    if !hanging.isEmpty { links.append(("hangs on", Cell(memories(hanging), .worst))) }
+    if !recent.isEmpty {
+      let own = recent.filter { $0.exporter == slot }
+      links.append(("buffers", Cell(own.isEmpty ? "-" : words(own, terminal))))
+    }
+    return links
+  }
+
+  /// Others' memories that it uses in place.
+  private func reached(by slot: DeviceSlot) -> String {
+    let rows = rows(for: slot) { $0.outcome == .inPlace }
+    return rows.isEmpty ? "no other device's buffers" : memories(rows)
+  }
+
+  private func rows(
+    for importer: DeviceSlot, where holds: (ReachMatrix.Cell) -> Bool
+  ) -> [ReachMatrix.Row] {
+    guard let column = matrix.devices.firstIndex(of: importer) else { return [] }
+    return matrix.rows.filter { holds($0.cells[column]) }
+  }
+
+  /// "renderD129 (dedicated, system), card2 (system)"
+  private func memories(_ rows: [ReachMatrix.Row]) -> String {
+    let exporters = matrix.devices.filter { slot in rows.contains { $0.exporter == slot } }
+    return exporters.map { slot in
+      let words = rows.filter { $0.exporter == slot }.map(\.memory.word)
+      return "\(label(slot)) (\(words.joined(separator: ", ")))"
+    }.joined(separator: ", ")
+  }
+
+  /// "game in dedicated memory -> renderD128, moves; ..."
+  private func words(_ buffers: [RecentBuffer], _ terminal: Terminal) -> String {
+    let arrow = terminal.unicode ? "\u{2192}" : "->"
+    return buffers.map { buffer in
+      let user = buffer.user.map(label) ?? "no device"
+      return
+        "\(buffer.name) in \(buffer.memory.word) memory \(arrow) \(user), \(buffer.access.word)"
+    }.joined(separator: "; ")
+  }
+
+  // MARK: A device
 
   private func head(_ slot: DeviceSlot, _ terminal: Terminal) -> String {
     let entry = table[slot]!
@@ -66,7 +119,7 @@ extension Machine {
 
   package var topologyJSON: JSON {
     .object([
-      ("devices", .array(table.stableOrder(table.named).map(json))),
+      ("devices", .array(shown.map(json))),
       ("links", matrixJSON),
       ("buffers", .array(recent.map(json))),
     ])

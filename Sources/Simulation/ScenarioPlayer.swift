@@ -60,6 +60,9 @@ package final class ScenarioPlayer {
     ScenarioPlayer(scenario).play()
   }
 
+  /// What was answered and what happened lately, as the daemon tells it in its log.
+  package var told: [Told] { engine.told }
+
   /// May be called once.
   package func play() -> [ScenarioFailure] {
     start("$")

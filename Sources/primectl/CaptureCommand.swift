@@ -13,9 +13,11 @@ struct CaptureCommand: ParsableCommand {
     commandName: "capture", abstract: "Write this machine as a scenario, for a bug report.",
     discussion: """
       Its devices, what they reach of each other, and as steps what primed was asked in the last minutes, \
-      at most \(RecentAnswers.limit) questions, with what it answered. No names, paths or pids of people \
-      are in it; a device is its driver and a number. What the simulation answers otherwise than this \
-      machine is said in the file and not expected, so that `primectl scenario run FILE` passes.
+      at most \(RecentAnswers.limit) questions, with what it answered, and what happened to devices: \
+      they came, went, slept, were released. No names, paths or pids of people are in it; a device is its \
+      driver and a number. A buffer whose exporter primed did not know is one of the first device that may \
+      have exported it. That is said in the file, as is what the simulation answers otherwise than this \
+      machine, which is not expected, so that `primectl scenario run FILE` passes.
 
       The answers are root's to read: primed writes them to its log when it gets SIGUSR2, which this \
       command sends. Without root, the devices alone are written.
@@ -34,9 +36,9 @@ struct CaptureCommand: ParsableCommand {
 
   func run() throws {
     let client = try options.connect()
-    let answers = try log.answers(of: client)
+    let told = try log.told(of: client)
     let capture = Capture(
-      try Machine(asking: client), try client.brokerProperties(), answers)
+      try Machine(asking: client), try client.brokerProperties(), told)
     let text = capture.scenario.text + "\n"
     if file == "-" {
       print(text, terminator: "")
@@ -62,7 +64,7 @@ struct CaptureCommand: ParsableCommand {
 
 extension Capture {
   /// - Parameter properties: primed's.
-  init(_ machine: Machine, _ properties: [String: BusValue], _ answers: [ToldAnswer]) {
+  init(_ machine: Machine, _ properties: [String: BusValue], _ told: [Told]) {
     var noMove = NoMove.unknown
     if case .string(let word)? = properties[Names.Property.noMove.rawValue] {
       noMove = NoMove.allCases.first { $0.word == word } ?? .unknown
@@ -71,6 +73,6 @@ extension Capture {
     if case .strings(let list)? = properties[Names.Property.evidence.rawValue] {
       hasIntrospection = list.contains("introspection")
     }
-    self.init(machine, noMove: noMove, introspection: hasIntrospection, answers: answers)
+    self.init(machine, noMove: noMove, introspection: hasIntrospection, told: told)
   }
 }

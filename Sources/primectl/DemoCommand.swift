@@ -27,14 +27,24 @@ struct DemoCommand: ParsableCommand {
 
   @Flag(help: "Without the pauses for reading.")
   var fast = false
-  @Option(help: "Draw what moved into this file.", completion: .file(extensions: ["svg"]))
+  @Option(
+    help: "Draw what moved into this file; - for standard output, without the story.",
+    completion: .file(extensions: ["svg"]))
   var svg: String?
   @OptionGroup var output: OutputOptions
 
+  func validate() throws {
+    if svg == "-" && output.json { throw ValidationError("--svg - or --json, not both") }
+  }
+
   func run() throws {
-    let demo = try Demo(pause: fast || output.json ? 0 : 13, isQuiet: output.json)
+    // Not after a minute.
+    if let svg, svg != "-" { try writeFile("", to: svg) }
+    let isQuiet = output.json || svg == "-"
+    let demo = try Demo(pause: fast || isQuiet ? 0 : 13, isQuiet: isQuiet)
     let story = try demo.tell()
-    if let svg { try writeFile(story.picture.text, to: svg) }
+    if let svg { try writePicture(story.picture.text, to: svg) }
+    if svg == "-" { return }
     if output.json { return print(story.json.text) }
     print()
     printLines(story.bars(.output))

@@ -16,11 +16,13 @@ struct DevicesCommand: ParsableCommand {
 
       Examples:
         primectl devices
-        primectl devices renderD128
+        primectl device renderD128
         primectl devices --json | jq '.[].RenderNode'
-      """)
+      """, aliases: ["device"])
 
-  @Argument(help: "One device: node, number, stable id or driver.", completion: devicesCompletion)
+  @Argument(
+    help: "One device: node, number, stable id, driver, or name in the list.",
+    completion: devicesCompletion)
   var device: String?
   @OptionGroup var options: BusOptions
   @OptionGroup var output: OutputOptions

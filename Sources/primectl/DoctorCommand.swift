@@ -33,7 +33,10 @@ struct DoctorCommand: ParsableCommand {
       print(JSON.array(findings.map(\.json)).text)
     } else {
       printLines(Terminal.output.findings(shown))
-      if findings.allSatisfy({ $0.level <= .note }) { print("Nothing is wrong.") }
+      if findings.allSatisfy({ $0.level <= .note }) {
+        let hasNotes = findings.contains { $0.level == .note }
+        print(hasNotes ? "Nothing is wrong: a note is no fault." : "Nothing is wrong.")
+      }
     }
     switch findings.map(\.level).max() {
     case .problem: throw ExitCode(1)

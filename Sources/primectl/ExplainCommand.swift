@@ -11,7 +11,7 @@ struct ExplainCommand: ParsableCommand {
     commandName: "explain",
     abstract: "Ask where a buffer belongs, and show each step to the answer.",
     discussion: """
-      As place, with all of it: what each source of evidence said, which devices were left after each \
+      As place, with all of it: what each source of evidence said or why it did not, which devices were left after each \
       step and why the others were not, the rule that decided, and what a compositor would have moved \
       that imports into its own device first and then tries all others.
 
@@ -29,26 +29,31 @@ struct ExplainCommand: ParsableCommand {
     let client = try options.connect()
     let (reply, hints, size) = try buffer.ask(client)
     let properties = try client.brokerProperties()
+    let missing = Diagnosis.missing(Inspected(options).facts)
     let story = AnswerStory(reply, hints, try client.deviceInfos(), properties)
     if output.json {
       print(
         JSON.object(
           reply.json + [
+            ("sources", .array(story.sources(missing: missing).lines.map(\.json))),
             ("steps", .array(story.steps.map(\.json))), ("naive", .string(story.naive(size))),
           ]
         ).text)
     } else {
-      show(story, size, reply)
+      show(story, missing, size, reply)
     }
   }
 
-  private func show(_ story: AnswerStory, _ size: UInt64, _ reply: PlaceReply) {
+  private func show(
+    _ story: AnswerStory, _ missing: [(source: String, why: String)], _ size: UInt64,
+    _ reply: PlaceReply
+  ) {
     let terminal = Terminal.output
     print(
       terminal.paint(story.title(reply.device), .strong) + ", "
         + terminal.paint(Cell(word: reply.access.word)) + ", \(reply.confidence.word)")
     printLines(terminal.fold(story.text(Names.Detail.reason), from: 2).map { "  " + $0 })
-    section("Evidence", story.evidence, terminal)
+    section("Evidence", story.evidence(missing: missing), terminal)
     section("Steps", story.steps.flatMap(\.rows), terminal)
     section("Without primed", [[Cell(story.naive(size))]], terminal)
     if case .number(let ms) = reply.detail(Names.Detail.recheck) {
@@ -102,21 +107,13 @@ struct AnswerStory {
 
   // MARK: Evidence
 
-  /// What was seen, then the sources of evidence in use.
-  var evidence: [[Cell]] {
-    var rows: [[Cell]] = []
-    if case .strings(let said)? = reply.detail(Names.Detail.evidence) {
-      rows = said.map { line in
-        // "exporter, by kernel introspection: amdgpu (...)"
-        let parts = line.split(separator: ":", maxSplits: 1)
-        return parts.count == 2
-          ? [Cell(String(parts[0])), Cell(String(parts[1].drop { $0 == " " }))]
-          : [Cell("seen"), Cell(line)]
-      }
+  /// Each source with what it said or why it said nothing, then what they say together.
+  func evidence(missing: [(source: String, why: String)]) -> [[Cell]] {
+    let sources = sources(missing: missing)
+    var rows = sources.lines.map { line in
+      [Cell(line.source), Cell(line.said, line.isSilent ? .faint : nil)]
     }
-    if case .strings(let sources)? = properties[Names.Property.evidence.rawValue] {
-      rows.append([Cell("sources in use"), Cell(sources.joined(separator: ", "))])
-    }
+    rows += sources.rest.map { [Cell("together"), Cell($0)] }
     if text(Names.Detail.homeMemory) == Memory.unknown.word {
       rows.append([Cell("home memory"), Cell(word: Memory.unknown.word)])
     }
@@ -126,6 +123,22 @@ struct AnswerStory {
     let isCached = reply.detail(Names.Detail.cached) == .bool(true)
     rows.append([Cell("looked at"), Cell(isCached ? "before; this answer is remembered" : "now")])
     return rows
+  }
+
+  func sources(missing: [(source: String, why: String)]) -> SourceLines {
+    var said: [String] = []
+    if case .strings(let lines)? = reply.detail(Names.Detail.evidence) { said = lines }
+    var inUse: [String] = []
+    if case .strings(let words)? = properties[Names.Property.evidence.rawValue] { inUse = words }
+    var declared: String?
+    if case .number(let number)? = hints["\(Hint.samplingDevice.name)"] {
+      declared = "it will be sampled on \(label(DeviceNumber(number)))"
+    }
+    return SourceLines(
+      said, inUse: inUse, missing: missing, declared: declared,
+      notAsked: lines.filter { $0.why.hasPrefix("not asked") }.map {
+        "\(label($0.device)): \($0.why)"
+      })
   }
 
   // MARK: Steps
@@ -218,6 +231,15 @@ struct AnswerStory {
       }
     }
     return "no device would take it"
+  }
+}
+
+extension SourceLine {
+  var json: JSON {
+    .object([
+      ("source", .string(source)), ("said", isSilent ? .null : .string(said)),
+      ("silence", isSilent ? .string(said) : .null),
+    ])
   }
 }
 

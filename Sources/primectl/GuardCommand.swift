@@ -2,6 +2,7 @@
 // does the work inside the program (Sources/CPrimedClient/guard).
 
 import ArgumentParser
+import Bus
 import Glibc
 import Linux
 
@@ -13,7 +14,7 @@ struct GuardCommand: ParsableCommand {
       PRIME imports with the no-move flag mean what its RFC says, on every kernel. With --all, \
       imports without it fail, too, where primed knows that they would move the buffer or hang; \
       what it does not know goes through as ever. With --log alone nothing else fails, and one \
-      sees what moves. See primed-guard(1).
+      sees what moves. There is no --json: what is printed is the program's. See primed-guard(1).
 
       Examples:
         primectl guard --all --log -- weston
@@ -23,8 +24,7 @@ struct GuardCommand: ParsableCommand {
   var all = false
   @Flag(help: "Print a line an import, and a table at the end, on standard error.")
   var log = false
-  @Option(help: "The bus that primed is on, as an address.")
-  var bus: String?
+  @OptionGroup var options: BusOptions
   @Argument(parsing: .postTerminator, help: "The program and its arguments.")
   var command: [String] = []
 
@@ -39,11 +39,24 @@ struct GuardCommand: ParsableCommand {
     prepend("verify_asan_link_order=0", to: "ASAN_OPTIONS")
     set("PRIMED_GUARD_ALL", all ? "1" : "")
     set("PRIMED_GUARD_LOG", log ? "1" : "")
-    set("PRIMED_GUARD_BUS", bus ?? "")
+    set("PRIMED_GUARD_BUS", try address())
     set("PRIMED_GUARD_FILTERED", Self.isFiltered ? "1" : "")
     var arguments: [UnsafeMutablePointer<CChar>?] = command.map { strdup($0) } + [nil]
     execvp(command[0], &arguments)
     throw CleanExit.failure("can't run \(command[0]): \(Errno(errno))")
+  }
+
+  /// For libprimed-guard.so, which takes only addresses; empty: the system bus.
+  private func address() throws -> String {
+    switch BusChoice(options.bus)! {
+    case .system: return ""
+    case .address(let address): return address
+    case .session: break
+    }
+    // As sd_bus_open_user looks for it.
+    if let address = getenv("DBUS_SESSION_BUS_ADDRESS") { return String(cString: address) }
+    if let folder = getenv("XDG_RUNTIME_DIR") { return "unix:path=\(String(cString: folder))/bus" }
+    throw CleanExit.failure("--bus session: there is none here; dbus-run-session starts one")
   }
 
   /// Whether this process, and so the program, starts under a system call filter, as in a

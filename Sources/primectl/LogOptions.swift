@@ -13,7 +13,7 @@ struct LogOptions: ParsableArguments {
   var log: String?
 
   /// Empty if they can't be read, after a line that says why.
-  func answers(of client: BrokerClient) throws -> [ToldAnswer] {
+  func told(of client: BrokerClient) throws -> [Told] {
     let pid = try client.processID()
     let before = lists(in: lines()).count
     guard kill(pid, SIGUSR2) == 0 else {
@@ -21,7 +21,7 @@ struct LogOptions: ParsableArguments {
       return []
     }
     for _ in 0..<Self.patience {
-      if let list = lists(in: lines()).dropFirst(before).last, list.isWhole { return list.answers }
+      if let list = lists(in: lines()).dropFirst(before).last, list.isWhole { return list.told }
       // Each call takes one turn of primed's loop, in which it also writes its log.
       _ = try client.brokerProperties()
     }
@@ -35,7 +35,7 @@ struct LogOptions: ParsableArguments {
 
   /// The last lines, the oldest first, without those that contain a caller's bus name.
   func tail(_ count: Int) -> [String] {
-    lines().filter { !$0.contains(" :1.") && ToldAnswer(line: $0) == nil }
+    lines().filter { !$0.contains(" :1.") && Told(line: $0) == nil }
       .suffix(count).map { $0 }
   }
 
@@ -56,18 +56,18 @@ struct LogOptions: ParsableArguments {
     return (journal ?? "").split(separator: "\n").map(String.init)
   }
 
-  private func lists(in lines: [String]) -> [(answers: [ToldAnswer], isWhole: Bool)] {
-    var lists: [(answers: [ToldAnswer], count: Int)] = []
+  private func lists(in lines: [String]) -> [(told: [Told], isWhole: Bool)] {
+    var lists: [(told: [Told], count: Int)] = []
     for line in lines {
-      if line.hasPrefix(ToldAnswer.headStart),
+      if line.hasPrefix(Told.headStart),
         let count = Int(line.split(separator: " ").last ?? "")
       {
         lists.append(([], count))
-      } else if !lists.isEmpty, let told = ToldAnswer(line: line) {
-        lists[lists.count - 1].answers.append(told)
+      } else if !lists.isEmpty, let told = Told(line: line) {
+        lists[lists.count - 1].told.append(told)
       }
     }
-    return lists.map { ($0.answers, $0.answers.count == $0.count) }
+    return lists.map { ($0.told, $0.told.count == $0.count) }
   }
 }
 

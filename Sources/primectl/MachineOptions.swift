@@ -24,19 +24,23 @@ struct MachineOptions: ParsableArguments {
 
 /// Writes a picture of a machine to a file, or JSON, or text.
 struct DrawingOptions: ParsableArguments {
-  @Option(help: "Draw it into this file.", completion: .file(extensions: ["svg"]))
+  @Option(
+    help: "Draw it into this file; - for standard output.", completion: .file(extensions: ["svg"]))
   var svg: String?
   @OptionGroup var recent: RecentOptions
   @OptionGroup var options: MachineOptions
   @OptionGroup var output: OutputOptions
 
-  func validate() throws { try recent.validate(with: options) }
+  func validate() throws {
+    try recent.validate(with: options)
+    if svg == "-" && output.json { throw ValidationError("--svg - or --json, not both") }
+  }
 
   func show(
     _ picture: (Machine) -> SVG, _ json: (Machine) -> JSON, _ text: (Machine) -> [String]
   ) throws {
     let machine = try recent.machine(options)
-    if let svg { try writeFile(picture(machine).text, to: svg) }
+    if let svg { try writePicture(picture(machine).text, to: svg) }
     if output.json {
       print(json(machine).text)
     } else if svg == nil {
@@ -59,14 +63,18 @@ struct RecentOptions: ParsableArguments {
 
   func machine(_ options: MachineOptions) throws -> Machine {
     var machine = try options.machine()
-    if recent { machine.show(try log.answers(of: options.bus.connect())) }
+    if recent { machine.show(try log.told(of: options.bus.connect())) }
     return machine
   }
 }
 
 /// By the name of a built-in scenario, or the path of a file.
 func scenario(_ name: String) throws -> Scenario {
-  do { return try Scenario(named: name) } catch { throw CleanExit.failure("\(name): \(error)") }
+  do { return try Scenario(named: name) } catch {
+    // Of a file that is there the error names a place in it.
+    let text = "\(error)"
+    throw CleanExit.failure(text.hasPrefix(name + ":") ? text : "\(name): \(text)")
+  }
 }
 
 extension Machine {

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Bus
 import Glibc
+import Inspection
 internal import JSON
 import Placement
 import Simulation
@@ -14,7 +15,8 @@ struct MonitorCommand: ParsableCommand {
       Devices that come, go and change, and when a compositor has to ask again. Goes on when primed \
       is restarted. With --json an object a line.
 
-      --what and --device print a part of it alone; what concerns all devices is printed for each.
+      --what and --device print a part of it alone; what concerns all devices is printed for each. \
+      The device must be there when monitor starts.
 
       Examples:
         primectl monitor
@@ -46,17 +48,26 @@ struct MonitorCommand: ParsableCommand {
   func run() throws {
     let client = try options.connect()
     var devices = Devices()
+    var isFirst = true
     try client.monitor { happening in
-      if case .running(true) = happening { devices = Devices(try client.deviceObjects()) }
-      if case .added(let path, let properties) = happening {
-        devices.known[path] = DeviceInfo(properties: properties)
+      if case .running(true) = happening {
+        devices = Devices(try client.deviceObjects(), try client.brokerProperties())
+        if isFirst { try check(device, among: devices) }
+        isFirst = false
       }
+      guard let happening = devices.apply(happening) else { return }
       guard kinds?.contains(happening.word) ?? true,
         device.map({ devices.isAbout($0, happening) }) ?? true
       else { return }
       print(output.json ? devices.json(happening).text : "\(clock())  \(devices.words(happening))")
       fflush(nil)
     }
+  }
+
+  /// A device that has gone is not known, and nothing would ever be printed of a misspelt one.
+  private func check(_ word: String?, among devices: Devices) throws {
+    guard let word, !devices.known.values.contains(where: { $0.isNamed(word) }) else { return }
+    throw noDevice(word, among: devices.known.values.sorted { isBefore($0.node, $1.node) })
   }
 
   /// The time of day, as in log files.
@@ -86,11 +97,33 @@ extension Happening {
 
 /// Device names by object path and number; those of devices that have gone are kept.
 private struct Devices {
-  var known: [String: DeviceInfo] = [:]
+  private(set) var known: [String: DeviceInfo] = [:]
+  /// primed's own properties, as far as they are known.
+  private var primed: [String: BusValue] = [:]
 
   init() {}
-  init(_ objects: [(path: String, properties: [String: BusValue])]) {
+  init(
+    _ objects: [(path: String, properties: [String: BusValue])], _ primed: [String: BusValue]
+  ) {
     for object in objects { known[object.path] = DeviceInfo(properties: object.properties) }
+    self.primed = primed
+  }
+
+  /// Takes over what is told. Of a change, what really changed: primed tells some properties
+  /// together. nil: nothing did.
+  mutating func apply(_ happening: Happening) -> Happening? {
+    switch happening {
+    case .running, .invalidated, .releasing, .removed: return happening
+    case .added(let path, let properties):
+      known[path] = DeviceInfo(properties: properties)
+      return happening
+    case .changed(let path, let properties):
+      let old = path == Names.path ? primed : known[path]?.properties ?? [:]
+      let new = old.merging(properties) { _, new in new }
+      if path == Names.path { primed = new } else { known[path] = DeviceInfo(properties: new) }
+      let news = properties.filter { old[$0.key] != $0.value }
+      return news.isEmpty ? nil : .changed(path: path, properties: news)
+    }
   }
 
   private func name(_ path: String) -> String { known[path].map(words) ?? path }

@@ -53,9 +53,15 @@ struct OverviewCommand: ParsableCommand {
       [Cell("NO_MOVE", .strong), Cell(words(facts.noMove))],
       [Cell("knows by", .strong), Cell(facts.evidence.joined(separator: ", "))],
     ]
-    let missing = missing(facts, machine).map { [Cell("", nil), Cell($0, .faint)] }
+    // While that is not known, the line NO_MOVE says so.
+    let isUnknown = facts.noMove == .unknown
+    let missing = Diagnosis.missing(facts).filter {
+      !isUnknown || $0.source != "no-move-import"
+    }.map {
+      [Cell("", nil), Cell("not by \($0.source): \($0.why)", .faint)]
+    }
     return terminal.table(
-      head + missing + counters(statistics).map { [Cell($0.0, .strong), Cell($0.1)] }) + [""]
+      head + missing + counters(statistics, facts).map { [Cell($0.0, .strong), Cell($0.1)] }) + [""]
       + machine.tree(terminal)
   }
 
@@ -71,21 +77,7 @@ struct OverviewCommand: ParsableCommand {
     }
   }
 
-  /// Sources of evidence that are missing, and why.
-  private func missing(_ facts: SystemFacts, _ machine: Machine) -> [String] {
-    var lines: [String] = []
-    if !facts.evidence.contains("introspection") {
-      let why =
-        machine.isSimulated ? "the scenario has none" : Diagnosis.whyNoIntrospection(facts).why
-      lines.append("not by introspection: \(why)")
-    }
-    if !facts.evidence.contains("no-move-import"), facts.noMove == .ignored {
-      lines.append("not by no-move-import: the kernel ignores the flag")
-    }
-    return lines
-  }
-
-  private func counters(_ value: BusValue?) -> [(String, String)] {
+  private func counters(_ value: BusValue?, _ facts: SystemFacts) -> [(String, String)] {
     guard case .counters(let list)? = value else { return [] }
     let counters = Dictionary(list.map { ($0.name, $0.value) }) { first, _ in first }
     guard let queries = counters["queries"] else {
@@ -96,10 +88,15 @@ struct OverviewCommand: ParsableCommand {
     let rate = queries == 0 ? "" : ", \(hits * 100 / queries) % answered at once"
     let refused = counters["refused-calls"] ?? 0
     return [
-      ("asked", "\(queries) times\(rate); \(counters["looks"] ?? 0) looks at buffers"),
+      (
+        "asked",
+        "\(counted(queries, "time"))\(rate); \(counted(counters["looks"] ?? 0, "look")) at buffers"
+      ),
       (
         "refused",
-        refused == 0 ? "nothing" : "\(refused) calls; journalctl -u primed names the callers"
+        refused == 0
+          ? "nothing"
+          : "\(counted(refused, "call")); \(facts.log) names who made \(refused == 1 ? "it" : "them")"
       ),
     ]
   }

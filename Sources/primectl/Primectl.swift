@@ -2,6 +2,8 @@
 
 import ArgumentParser
 import Bus
+import Glibc
+import Inspection
 
 @main
 struct Primectl: ParsableCommand {
@@ -28,4 +30,29 @@ struct Primectl: ParsableCommand {
       PairsCommand.self, CaptureCommand.self, ReportCommand.self, GuardCommand.self,
       ScenarioCommand.self, DemoCommand.self, BenchCommand.self,
     ], defaultSubcommand: OverviewCommand.self)
+
+  /// A word that is no subcommand would be the default subcommand's argument, which takes none.
+  static func main() {
+    if let word = CommandLine.arguments.dropFirst().first, !word.hasPrefix("-"),
+      !commands.contains(word)
+    {
+      complain(unknown(word, among: commands.filter { $0 != "help" }))
+      Glibc.exit(EX_USAGE)
+    }
+    main(nil)
+  }
+
+  private static var commands: [String] {
+    configuration.subcommands.flatMap { command in
+      [command.configuration.commandName ?? ""] + command.configuration.aliases
+    } + ["help"]
+  }
+}
+
+/// What to say of a word that is none of these: the one that is meant, or all.
+func unknown(_ word: String, among words: [String]) -> String {
+  if let near = nearest(to: word, among: words) {
+    return "there is no command \(word); did you mean \(near)? primectl --help lists all"
+  }
+  return "there is no command \(word); there are: \(words.joined(separator: ", "))"
 }

@@ -11,7 +11,7 @@ struct ReleaseCommand: ParsableCommand {
     abstract: "Close every node of a device, and keep primed off it while a command runs.",
     discussion: """
       Without a command, until interrupted. Takes root, or the polkit action \
-      org.primed.release-device.
+      org.primed.release-device. There is no --json: all that is printed is the command's.
 
       Examples:
         primectl release renderD129 -- modprobe -r nvidia-drm

@@ -48,10 +48,10 @@ struct ReportCommand: ParsableCommand {
     guard let client = seen.client, var machine = seen.machine else {
       throw CleanExit.failure(seen.facts.silence ?? "primed does not answer")
     }
-    let answers = try log.answers(of: client)
+    let told = try log.told(of: client)
     let properties = try client.brokerProperties()
-    let capture = Capture(machine, properties, answers)
-    machine.show(answers)
+    let capture = Capture(machine, properties, told)
+    machine.show(told)
     var rows: [(String, String)] = machine.isSimulated ? [] : [("Linux", seen.facts.release)]
     for (key, value) in properties.sorted(by: { $0.key < $1.key }) {
       if case .counters(let counters) = value {
@@ -65,6 +65,7 @@ struct ReportCommand: ParsableCommand {
         rows.append((key, value.words))
       }
     }
+    rows += Diagnosis.missing(seen.facts).map { ("not by \($0.source)", $0.why) }
     return ReportPage(
       machine, findings: seen.findings, primed: rows, log: log.tail(Self.lines),
       scenario: capture.scenario.text)

@@ -151,6 +151,8 @@ extension ScenarioCommand {
     static let configuration = CommandConfiguration(
       abstract: "Print the file of a scenario that is built in.",
       discussion: """
+        It is JSON, so there is no --json.
+
         Examples:
           primectl scenario show hybrid-laptop > mine.json
           primectl scenario show egpu-pulled | jq .buffers

@@ -89,17 +89,21 @@ struct DeviceInfo {
     return model.isEmpty ? text(.driver) : model
   }
 
-  /// Accepts a node's path or its last part, a dev_t, a stable ID, or a driver's name.
+  /// Accepts a node's path or its last part, a dev_t, a stable ID, a driver's name, or what the
+  /// lists show as the device.
   func isNamed(_ word: String) -> Bool {
     let nodes = [text(.renderNode), text(.primaryNode)].filter { !$0.isEmpty }
     return nodes.contains { $0 == word || $0.hasSuffix("/" + word) }
-      || text(.stableID) == word || text(.driver) == word
+      || text(.stableID) == word || text(.driver) == word || name == word
       || UInt64(word).map { [number(.renderDevice), number(.primaryDevice)].contains($0) } == true
   }
 }
 
 extension BrokerClient {
-  func deviceInfos() throws -> [DeviceInfo] { try devices().map(DeviceInfo.init) }
+  /// renderD9 comes before renderD10.
+  func deviceInfos() throws -> [DeviceInfo] {
+    try devices().map(DeviceInfo.init).sorted { isBefore($0.node, $1.node) }
+  }
 
   /// The one device that `word` names.
   func device(named word: String) throws -> DeviceInfo {
@@ -107,17 +111,18 @@ extension BrokerClient {
     guard found.count < 2 else {
       throw CleanExit.failure("\(word) names \(found.count) devices; say which: \(list(found))")
     }
-    guard let device = found.first else {
-      let all = try deviceInfos()
-      let choices = all.isEmpty ? "there is none" : "there are: \(list(all))"
-      throw CleanExit.failure("\(word): no such device; \(choices)")
-    }
+    guard let device = found.first else { throw noDevice(word, among: try deviceInfos()) }
     return device
   }
+}
 
-  private func list(_ devices: [DeviceInfo]) -> String {
-    devices.map { "\($0.node) (\($0.name))" }.joined(separator: ", ")
-  }
+func noDevice(_ word: String, among all: [DeviceInfo]) -> any Error {
+  let choices = all.isEmpty ? "there is none" : "there are: \(list(all))"
+  return CleanExit.failure("\(word): no such device; \(choices)")
+}
+
+private func list(_ devices: [DeviceInfo]) -> String {
+  devices.map { "\($0.node) (\($0.name))" }.joined(separator: ", ")
 }
 
 extension JSON {
@@ -200,6 +205,13 @@ func printTable(_ rows: [[String]], hasHead: Bool = false) {
 }
 
 func printLines(_ lines: [String]) { for line in lines { print(line) } }
+
+/// A picture: to standard output for `-`, else to a file, and says so on standard error.
+func writePicture(_ text: String, to path: String) throws {
+  if path == "-" { return print(text, terminator: "") }
+  try writeFile(text, to: path)
+  complain("\(path) is written")
+}
 
 /// - Throws: what to do if it can't be written.
 func writeFile(_ text: String, to path: String) throws {

@@ -8,9 +8,10 @@ struct TopologyCommand: ParsableCommand {
     commandName: "topology",
     abstract: "Show the devices with their memories and connectors, and who reaches what.",
     discussion: """
-      As a tree, or as a picture with --svg: links that move nothing, links that do, and where buffers \
-      lie, with the device that was named for each: those that were asked about lately with --recent \
-      (root's to see), those of the scenario with --simulate.
+      As a tree, each device with the others' memories that it uses in place, or as a picture with --svg, \
+      which has links that move buffers, too. Both show where buffers lie, with the device that was named \
+      for each: those that were asked about lately with --recent (root's to see), those of the scenario \
+      with --simulate.
 
       Examples:
         primectl topology
@@ -23,6 +24,6 @@ struct TopologyCommand: ParsableCommand {
   @OptionGroup var drawing: DrawingOptions
 
   func run() throws {
-    try drawing.show(\.topologyPicture, \.topologyJSON, { $0.tree(.output) })
+    try drawing.show(\.topologyPicture, \.topologyJSON, { $0.tree(.output, links: true) })
   }
 }

@@ -134,11 +134,17 @@ class Imports(Guarded):
 
     def test_without_primed(self):
         self.player.close()
-        self.assertEqual(self.imports("plain"), UNGUARDED)
+        lines, said = self.run_host("plain", *VERDICTS)
+        self.assertEqual(dict(line.split() for line in lines), UNGUARDED)
+        self.assertIn("primed-guard: primed can't be asked (primed does not run", said)
         self.assertEqual(set(self.imports("flag").values()), {"EINVAL"})
 
     def test_without_a_bus(self):
-        self.assertEqual(self.imports("plain", more={"PRIMED_GUARD_BUS": "unix:path=/nonexistent"}), UNGUARDED)
+        for bus, why in (("unix:path=/nonexistent", "no bus: No such file"), ("session", "session: Invalid argument")):
+            lines, said = self.run_host("plain", *VERDICTS, more={"PRIMED_GUARD_BUS": bus})
+            self.assertEqual(dict(line.split() for line in lines), UNGUARDED)
+            self.assertEqual(len(said.splitlines()), 1, said)
+            self.assertIn(f"primed-guard: primed can't be asked ({why}", said)
 
     def test_primed_that_comes_and_goes(self):
         self.player.close()

@@ -47,6 +47,44 @@ class Primectl(Asking):
         _, said = self.run_it("devices", "renderD7", status=1)
         self.assertIn("no such device; there are: /dev/dri/render", said)
 
+    def test_a_device_by_what_the_list_shows(self):
+        for words in (("devices", "dgpu"), ("device", "dgpu"), ("device", "renderD129")):
+            self.assertEqual([one["RenderDevice"] for one in self.json(*words)], [DGPU])
+
+    def test_a_command_that_is_none(self):
+        for word, said in (("devcies", "there is no command devcies; did you mean devices?"),
+                           ("frobnicate", "there is no command frobnicate; there are: overview, status")):
+            done = subprocess.run([harness.primed.with_name("primectl"), word], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout), (64, ""))
+            self.assertIn(said, done.stderr)
+
+    def test_topology_says_who_reaches_what(self):
+        told = self.run_it("topology")[0]
+        self.assertRegex(told, r"reaches +\S")
+        self.assertNotEqual(told, self.run_it("overview")[0])
+
+    def test_a_picture_to_standard_output_or_a_file(self):
+        out, said = self.run_it("matrix", "--svg", "-")
+        self.assertTrue(out.startswith("<svg") and out.endswith("</svg>\n"))
+        self.assertEqual(said, "")
+        path = f"{self.folder}/matrix.svg"
+        out, said = self.run_it("matrix", "--svg", path)
+        self.assertEqual((out, said), ("", f"primectl: {path} is written\n"))
+        _, said = self.run_it("matrix", "--svg", "-", "--json", status=64)
+        self.assertIn("not both", said)
+
+    def test_a_scenario_that_is_none(self):
+        _, said = self.run_it("matrix", "--simulate", "nosuch", status=1)
+        self.assertEqual(said.count("nosuch"), 1, said)
+
+    def test_explain_has_a_line_for_every_source(self):
+        sources = self.json("explain", "--buffer", "game")["sources"]
+        self.assertEqual([one["source"] for one in sources], [
+            "declared", "driver-record", "introspection", "no-move-import", "safe-import", "passive"])
+        for one in sources:
+            self.assertTrue((one["said"] is None) != (one["silence"] is None), one)
+        self.assertIn("the scenario has none", self.run_it("explain", "--buffer", "game")[0])
+
     def test_place(self):
         told = self.json("place", "--buffer", "game", "--hint", "primary-device=card1")
         self.assertEqual((told["device"], told["access"]), (DGPU, "native"))
@@ -127,6 +165,26 @@ class Primectl(Asking):
         _, said = self.run_it("monitor", "--what", "came", status=64)
         self.assertIn("--what came: one of running, invalidated", said)
 
+    def test_monitor_of_a_device_that_is_not_there(self):
+        _, said = self.run_it("monitor", "--device", "nosuch", status=1)
+        self.assertIn("nosuch: no such device; there are: /dev/dri/renderD128", said)
+
+    def test_monitor_says_only_what_changed(self):
+        monitor = self.start("monitor", "--json", "--what", "running,changed")
+        happened = lambda: json.loads(monitor.stdout.readline())
+        self.assertEqual(happened()["what"], "running")
+        generation, primary = self.client.get("Generation"), self.client.get("PrimaryDevice")
+        for event in ("unplug dgpu", "plug dgpu"):
+            self.daemon.happen(event)
+        while True:
+            changed = happened()
+            if changed["path"] == "/org/primed/Broker1":
+                self.assertIn("Generation", changed["properties"])
+                self.assertNotEqual(changed["properties"].get("PrimaryDevice"), primary)
+                primary = changed["properties"].get("PrimaryDevice", primary)
+                if changed["properties"]["Generation"] >= generation + 2:
+                    return
+
     def test_monitor_in_words(self):
         monitor = self.start("monitor")
         happened = lambda: monitor.stdout.readline().split("  ", 1)[1]
@@ -134,7 +192,8 @@ class Primectl(Asking):
         self.daemon.happen("unplug dgpu")
         told = {happened() for _ in range(3)}
         self.assertIn("/dev/dri/renderD129 (dgpu) went\n", told)
-        self.assertIn("PrimaryDevice /dev/dri/renderD128\n", "".join(told))
+        # The primary device is the one with the panel, as before.
+        self.assertRegex("".join(told), r"primed: Generation \d+\n")
         self.daemon.happen("plug dgpu")
 
     def test_monitor_outlives_primed(self):
@@ -156,6 +215,52 @@ class Primectl(Asking):
             os.kill(self.daemon.process.pid, signal.SIGCONT)
         self.assertIn("renderD129", asking.communicate(timeout=PATIENCE)[0])
         self.assertEqual(asking.returncode, 0)
+
+
+class Recent(unittest.TestCase):
+    """What primed writes to its log for primectl: a primed of its own, whose log is a file."""
+
+    def setUp(self):
+        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory(prefix="primed-bus-")))
+        self.folder.chmod(0o755)
+        self.bus = harness.bus_kind(self.folder, self.enterContext(open(self.folder / "bus.log", "w+")))
+        self.addCleanup(self.bus.stop)
+        (self.folder / "laptop.json").write_text(json.dumps(laptop(steps=[{"unplug": "dgpu"}])))
+        self.log = self.folder / "primed.log"
+        words = [harness.primed, "--bus", self.bus.address, "--simulate", self.folder / "laptop.json"]
+        self.primed = subprocess.Popen(words, stdin=subprocess.DEVNULL, stderr=self.enterContext(self.log.open("w")))
+        self.addCleanup(self.primed.wait)
+        self.addCleanup(self.primed.terminate)
+        subprocess.run(["gdbus", "wait", "--address", self.bus.address, "--timeout", "20", "org.primed.Broker1"],
+                       check=True)
+        self.run_it("place", "--buffer", "game")
+
+    def run_it(self, *words):
+        primectl = harness.primed.with_name("primectl")
+        return subprocess.run([primectl, *words, "--bus", self.bus.address], text=True, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, timeout=PATIENCE, check=True).stdout
+
+    def test_topology(self):
+        told = self.run_it("topology", "--recent", "--log", self.log)
+        self.assertRegex(told, r"buffers +b\d+ in dedicated memory -> renderD129, native")
+        self.assertNotIn("buffers", self.run_it("topology"))
+
+    def test_capture_keeps_what_was_unplugged(self):
+        os.kill(self.primed.pid, signal.SIGUSR1)
+        while len(json.loads(self.run_it("devices", "--json"))) > 1:
+            pass
+        scenario = json.loads(self.run_it("capture", "-", "--log", self.log))
+        self.assertEqual(sorted(one["driver"] for one in scenario["devices"]), ["amdgpu", "i915"])
+        self.assertEqual(len(scenario["buffers"]), 1)
+        self.assertEqual([step["unplug"] for step in scenario["steps"] if "unplug" in step], ["amdgpu-0"])
+        place = next(step for step in scenario["steps"] if "place" in step)
+        self.assertEqual(place["expect"]["device"], "amdgpu-0")
+
+    def test_report_has_the_last_answers(self):
+        self.run_it("report", self.folder / "report.html", "--log", self.log)
+        page = (self.folder / "report.html").read_text()
+        self.assertIn("<td>native</td>", page[page.index('id="answers"'):])
+        self.assertIn("<td>not by introspection</td><td>the scenario has none</td>", page)
 
 
 class NoDaemon(Asking):
@@ -188,6 +293,21 @@ class Guard(unittest.TestCase):
             missing = subprocess.run([program, "guard", "--", "/nonexistent"], capture_output=True, text=True)
             self.assertEqual(missing.returncode, 1)
             self.assertIn("/nonexistent", missing.stderr)
+
+            for words, variables, address in (
+                    (["--bus", "system"], {}, None), ([], {}, None),
+                    (["--bus", "session"], {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/s"}, "unix:path=/s"),
+                    (["--bus", "session"], {"XDG_RUNTIME_DIR": "/run/user/7"}, "unix:path=/run/user/7/bus")):
+                with self.subTest(words, variables=variables):
+                    clean = {name: value for name, value in os.environ.items()
+                             if name not in ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR")}
+                    done = subprocess.run([program, "guard", *words, "--", "env"], capture_output=True, text=True,
+                                          check=True, env={**clean, "PRIMED_GUARD_BUS": "stale", **variables})
+                    told = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+                    self.assertEqual(told.get("PRIMED_GUARD_BUS"), address)
+            refused = subprocess.run([program, "guard", "--bus", "sesion", "--", "env"], capture_output=True, text=True)
+            self.assertEqual(refused.returncode, 64)
+            self.assertIn("--bus sesion: give system, session or a D-Bus address", refused.stderr)
 
     def test_it_finds_the_guard_where_it_is_installed(self):
         """By systemd/install and by the package."""

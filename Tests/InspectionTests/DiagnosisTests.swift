@@ -48,6 +48,26 @@ struct DiagnosisTests {
     }
   }
 
+  @Test func theJournalIsOfTheSystemBusAlone() {
+    for (bus, calls, what, mend) in [
+      ("system", 1, "1 call was refused", "journalctl"),
+      ("session", 2, "2 calls were refused", "its log"),
+    ] {
+      let found = worst { ($0.bus, $0.refusedCalls) = (bus, UInt64(calls)) }
+      #expect(found.what.hasPrefix(what) && found.mend.hasPrefix(mend), "\(found)")
+    }
+  }
+
+  @Test func missingSourcesAreSaidWithTheReason() {
+    var facts = well()
+    #expect(Diagnosis.missing(facts).map(\.source) == ["no-move-import"])
+    (facts.evidence, facts.noMove, facts.isSimulated) = ([], .ignored, true)
+    #expect(
+      Diagnosis.missing(facts).map(\.why) == [
+        "the scenario has none", "the kernel ignores the flag",
+      ])
+  }
+
   @Test func devices() throws {
     let machine = Machine(simulating: try Scenario(named: "hybrid-laptop"))
     #expect(worst(machine) { $0.nodes = ["/dev/dri/card7"] }.what.contains("/dev/dri/card7"))

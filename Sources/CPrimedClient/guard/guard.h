@@ -38,6 +38,8 @@ struct entry {
 struct primed_client *guard_enter(struct entry *entry);
 void guard_leave(struct entry *entry);
 bool guard_has(const char *variable);
+/* Between guard_enter and guard_leave: primed has not answered. Says so with the reason, once. */
+void guard_note_absence(void);
 
 /* report.c. Between guard_enter and guard_leave. */
 enum done { DONE_LET_THROUGH, DONE_REFUSED, DONE_FLAGGED };

@@ -14,6 +14,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -36,6 +37,8 @@ static bool is_busy;
 /* The guard's fds: the first is a file of its own, which has an identity of its own. */
 static int fds[4];
 static struct stat own_file;
+/* Why primed can't be asked. */
+static char reason[256] = "no answer";
 
 bool guard_has(const char *variable)
 {
@@ -78,6 +81,26 @@ static int first_fd(void)
 	return (int)(limit.rlim_cur / 2);
 }
 
+static void note_reason(int priority, const char *text, void *data)
+{
+	(void)priority;
+	(void)data;
+	snprintf(reason, sizeof(reason), "%s", text);
+}
+
+void guard_note_absence(void)
+{
+	static bool has_said;
+
+	if (has_said)
+		return;
+	has_said = true;
+	dprintf(STDERR_FILENO,
+		"primed-guard: primed can't be asked (%s): imports with the flag fail, all others "
+		"go through\n",
+		reason);
+}
+
 static void open_client(void)
 {
 	struct primed_client_options options = PRIMED_CLIENT_OPTIONS_INIT;
@@ -88,14 +111,18 @@ static void open_client(void)
 	handles_fork = true;
 	options.address = secure_getenv("PRIMED_GUARD_BUS");
 	options.first_fd = first_fd();
+	options.on_log = note_reason;
 	if ((file = memfd_create("primed-guard", MFD_CLOEXEC)) < 0)
 		return;
 	fds[0] = fcntl(file, F_DUPFD_CLOEXEC, options.first_fd);
 	close(file);
 	if (fds[0] < 0 || fstat(fds[0], &own_file) < 0)
 		return;
-	if (!(client = primed_client_open(&options)))
+	if (!(client = primed_client_open(&options))) {
+		snprintf(reason, sizeof(reason), "%s: %s",
+			 options.address ? options.address : "the system bus", strerror(errno));
 		close(fds[0]);
+	}
 	owner = getpid();
 }
 

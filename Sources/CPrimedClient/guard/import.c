@@ -42,6 +42,8 @@ static void ask(struct primed_client *c, int buffer, struct import *import)
 	primed_catch_up(c);
 	import->known =
 		primed_wait_for_access(c, &query, import->device, &now, &import->access) > 0;
+	if (now.is_default)
+		guard_note_absence();
 	import->exporter = now.home;
 	import->bytes = size_of(buffer);
 }
@@ -85,6 +87,8 @@ int guard_import(ioctl_function real, int drm_fd, struct prime_handle *prime)
 	c = guard_enter(&entry);
 	if (c)
 		ask(c, prime->fd, &import);
+	else if (!guard_is_filtered())
+		guard_note_absence();
 	import.done = decide(c, &import, flagged);
 	guard_report(&import);
 	guard_leave(&entry);

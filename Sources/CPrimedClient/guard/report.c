@@ -118,8 +118,8 @@ __attribute__((destructor)) static void print_table(void)
 	if (!n_imports || guard_is_filtered())
 		return;
 	dprintf(STDERR_FILENO,
-		"primed-guard: %u imports\n%-12s %-12s %-12s %-12s %8s %14s %14s\n", n_imports,
-		"DEVICE", "EXPORTER", "ACCESS", "DONE", "COUNT", "BYTES", "STAYED");
+		"primed-guard: %u import%s\n%-12s %-12s %-12s %-12s %8s %14s %14s\n", n_imports,
+		n_imports == 1 ? "" : "s", "DEVICE", "EXPORTER", "ACCESS", "DONE", "COUNT", "BYTES", "STAYED");
 	for (const struct row *row = rows; row < rows + n_rows; row++)
 		print_row(row);
 }

@@ -29,8 +29,8 @@ package struct ReachMatrix: Sendable {
   }
 
   package let table: DeviceTable
-  /// The importers, in stable order.
-  package let devices: [DeviceSlot]
+  /// The importers, in stable order until `order`.
+  package private(set) var devices: [DeviceSlot]
   package private(set) var rows: [Row] = []
 
   package init(_ table: DeviceTable, _ pairs: PairTable, kernel: KernelVersion?) {
@@ -44,6 +44,15 @@ package struct ReachMatrix: Sendable {
           Row(exporter: exporter, memory: memory, cells: devices.map { export.cell(for: $0) }))
       }
     }
+  }
+
+  /// - Parameter slots: the same devices in another order.
+  package mutating func order(by slots: [DeviceSlot]) {
+    let columns = slots.compactMap { devices.firstIndex(of: $0) }
+    precondition(columns.count == devices.count)
+    for row in rows.indices { rows[row].cells = columns.map { rows[row].cells[$0] } }
+    rows = slots.flatMap { slot in rows.filter { $0.exporter == slot } }
+    devices = slots
   }
 
   /// An answer said this of a buffer in this memory of the exporter. It overrules what only a table

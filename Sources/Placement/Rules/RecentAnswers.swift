@@ -1,6 +1,37 @@
-// The last 256 questions and answers, without the asker, for bug reports; a question that is
-// repeated every frame is noted once. Also their form as lines of the log, which `primectl capture`
-// reads.
+// The last 256 questions and answers, without the asker, and what happened to devices meanwhile, for
+// bug reports; a question that is repeated every frame is noted once. `Told` is their form in the
+// log, which `primectl capture` reads.
+
+/// Who exported a buffer, as far as that was known when an answer was given.
+package enum KnownExporter: Sendable, Equatable {
+  case device(DeviceNumber)
+  /// It is memory of no device.
+  case noDevice
+  /// Not certain; the first of the devices that may have, `.none` if there is none.
+  case possibly(DeviceNumber)
+
+  package init(_ exporters: ExporterSet, among devices: DeviceTable) {
+    if let slot = exporters.certain, devices.number(of: slot) != .none {
+      self = .device(devices.number(of: slot))
+    } else if exporters.devices.isEmpty && exporters.beyond == .noDevice {
+      self = .noDevice
+    } else {
+      let named = exporters.devices.filter { devices.number(of: $0) != .none }
+      self = .possibly(devices.first(of: named).map { devices.number(of: $0) } ?? .none)
+    }
+  }
+
+  /// The device, certain or not; `.none`: no device.
+  package var number: DeviceNumber {
+    switch self {
+    case .device(let number), .possibly(let number): number
+    case .noDevice: .none
+    }
+  }
+  package var isCertain: Bool {
+    if case .possibly = self { false } else { true }
+  }
+}
 
 package struct RecentAnswer: Sendable, Equatable {
   package var at: Milliseconds
@@ -15,9 +46,17 @@ package struct RecentAnswer: Sendable, Equatable {
   package var device: DeviceNumber
   package var access: Access
   package var confidence: Confidence
+  /// Of plane 0, when the answer was given.
+  package var exporter: KnownExporter
+  package var home: Memory
+  package var residency: Memory
 
-  package init(_ query: Query, _ answer: Answer, at now: Milliseconds) {
+  package init(
+    _ query: Query, _ answer: Answer, exporter: KnownExporter, home: Memory, residency: Memory,
+    at now: Milliseconds
+  ) {
     at = now
+    (self.exporter, self.home, self.residency) = (exporter, home, residency)
     planes = query.planes
     (format, modifier, usage) = (query.hints.format, query.hints.modifier, query.hints.usage)
     samplingDevice = query.hints.samplingDevice
@@ -28,28 +67,83 @@ package struct RecentAnswer: Sendable, Equatable {
   }
 }
 
-/// A ring buffer. Adding an answer allocates nothing.
+/// Something that happened to a device.
+package struct RecentEvent: Sendable, Equatable {
+  package enum Kind: String, Sendable, CaseIterable {
+    case plug, unplug, suspend, resume, release, unrelease
+  }
+  package var at: Milliseconds
+  package var kind: Kind
+  package var device: DeviceDescription
+
+  package init(_ kind: Kind, _ device: DeviceDescription, at now: Milliseconds) {
+    (self.kind, self.device, at) = (kind, device, now)
+  }
+
+  /// nil: nothing that a bug report needs.
+  package init?(_ change: RegistryChange, before old: DeviceEntry?, at now: Milliseconds) {
+    let device = change.entry.description
+    switch change.kind {
+    case .added: self.init(.plug, device, at: now)
+    case .removed: self.init(.unplug, device, at: now)
+    case .changed:
+      guard let old, let kind = Self.kind(from: old, to: change.entry) else { return nil }
+      self.init(kind, device, at: now)
+    }
+  }
+
+  private static func kind(from old: DeviceEntry, to new: DeviceEntry) -> Kind? {
+    switch (old.state, new.state) {
+    case (.ready, .released), (.unresponsive, .released): return .release
+    case (.released, .ready), (.released, .unresponsive): return .unrelease
+    default: break
+    }
+    switch (old.description.power, new.description.power) {
+    case (.active, .suspended): return .suspend
+    case (.suspended, .active): return .resume
+    default: return nil
+    }
+  }
+}
+
+/// Two ring buffers. Adding an answer allocates nothing.
 package struct RecentAnswers: Sendable {
   package static let limit = 256
+  package static let eventLimit = 64
   private var entries: [RecentAnswer] = []
   private var next = 0
+  /// Answers that were ever noted.
+  private var noted = 0
+  /// The oldest first, each with `noted` at that time.
+  private var events: [(event: RecentEvent, after: Int)] = []
   /// By the low bits of the first plane's inode: a fingerprint of the last question and answer.
   private var last = [UInt64](repeating: 0, count: limit)
 
   package init() { entries.reserveCapacity(Self.limit) }
 
-  package mutating func note(_ query: Query, _ answer: Answer, at now: Milliseconds) {
+  /// Whether the question or its answer is another one than the last about this buffer, and should
+  /// be noted: asked at every answer.
+  package mutating func isNews(_ query: Query, _ answer: Answer) -> Bool {
     let print = Self.fingerprint(query, answer)
     let place = Int(truncatingIfNeeded: query.planes[0].inode) & (Self.limit - 1)
-    if last[place] == print { return }
+    if last[place] == print { return false }
     last[place] = print
-    let entry = RecentAnswer(query, answer, at: now)
+    return true
+  }
+
+  package mutating func note(_ entry: RecentAnswer) {
     if entries.count < Self.limit {
       entries.append(entry)
     } else {
       entries[next] = entry
     }
     next = next + 1 == Self.limit ? 0 : next + 1
+    noted += 1
+  }
+
+  package mutating func note(_ event: RecentEvent) {
+    if events.count == Self.eventLimit { events.removeFirst() }
+    events.append((event, noted))
   }
 
   /// Of all that the answer depends on, except what is known of the buffer.
@@ -67,125 +161,22 @@ package struct RecentAnswers: Sendable {
   package var all: [RecentAnswer] {
     entries.count < Self.limit ? entries : Array(entries[next...] + entries[..<next])
   }
-}
 
-/// An answer, and what is known of plane 0 when the log line is written.
-package struct ToldAnswer: Sendable, Equatable {
-  package var answer: RecentAnswer
-  /// Milliseconds since the answer was given.
-  package var age: Milliseconds
-  /// `.none`: unknown.
-  package var exporter: DeviceNumber
-  package var home: Memory
-  package var residency: Memory
-
-  package init(
-    _ answer: RecentAnswer, age: Milliseconds, exporter: DeviceNumber, home: Memory,
-    residency: Memory
-  ) {
-    (self.answer, self.age, self.exporter) = (answer, age, exporter)
-    (self.home, self.residency) = (home, residency)
-  }
-}
-
-// MARK: as a line of the log
-
-extension ToldAnswer {
-  /// The first word of such a line; and that of the line before them, with their number.
-  private static let start = "answered"
-  package static let headStart = "last answers, list "
-  package static func head(_ number: Int, count: Int) -> String {
-    "\(headStart)\(number): \(count)"
-  }
-
-  /// `answered ago=5 planes=4097 device=226:129 access=native confidence=intent ...`
-  package var line: String {
-    var words = [Self.start, "ago=\(age)"]
-    let ids = (0..<answer.planes.count).map { "\(answer.planes[$0].inode)" }
-    words.append("planes=\(ids.joined(separator: ","))")
-    words.append("device=\(word(answer.device))")
-    words.append("access=\(answer.access.word)")
-    words.append("confidence=\(answer.confidence.word)")
-    words.append("exporter=\(word(exporter))")
-    words += ["home=\(home.word)", "residency=\(residency.word)"]
-    for (hint, value) in hints { words.append("\(hint.name)=\(value)") }
-    return words.joined(separator: " ")
-  }
-
-  /// The hints that were given, as their values are written.
-  private var hints: [(hint: Hint, value: String)] {
-    var given: [(hint: Hint, value: String)] = []
-    if let format = answer.format { given.append((.format, "\(format)")) }
-    if let modifier = answer.modifier { given.append((.modifier, "\(modifier)")) }
-    if let usage = answer.usage { given.append((.usage, "\(usage.rawValue)")) }
-    for (hint, device) in [
-      (Hint.samplingDevice, answer.samplingDevice), (.targetDevice, answer.targetDevice),
-      (.primaryDevice, answer.primaryDevice),
-    ] where device != .none { given.append((hint, word(device))) }
-    if let list = answer.candidates {
-      let numbers = (0..<list.count).map { word(list[$0]) }
-      given.append((.candidates, numbers.joined(separator: ",")))
+  /// Answers and events, the oldest first.
+  package func told(at now: Milliseconds) -> [Told] {
+    func age(_ at: Milliseconds) -> Milliseconds { now > at ? now - at : 0 }
+    var (told, rest): ([Told], _) = ([], events[...])
+    func happened(before count: Int) {
+      while let one = rest.first, one.after <= count {
+        told.append(.event(ToldEvent(one.event, age: age(one.event.at))))
+        rest.removeFirst()
+      }
     }
-    return given
-  }
-
-  private func word(_ device: DeviceNumber) -> String {
-    device == .none ? "none" : "\(device.major):\(device.minor)"
-  }
-
-  /// nil: not such a line, or one of another version.
-  package init?(line: some StringProtocol) {
-    let words = line.split(separator: " ")
-    guard let word = words.first, word == Self.start else { return nil }
-    var values: [String: String] = [:]
-    for word in words.dropFirst() {
-      let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      if parts.count == 2 { values[String(parts[0])] = String(parts[1]) }
+    for (i, answer) in all.enumerated() {
+      happened(before: noted - entries.count + i)
+      told.append(.answer(ToldAnswer(answer, age: age(answer.at))))
     }
-    guard let age = values["ago"].flatMap(Milliseconds.init),
-      let access = Access.allCases.first(where: { $0.word == values["access"] }),
-      let confidence = Confidence.allCases.first(where: { $0.word == values["confidence"] }),
-      let device = values["device"].flatMap(Self.device)
-    else { return nil }
-    var query = Query(planes: Planes(), hints: Hints())
-    for plane in (values["planes"] ?? "").split(separator: ",").prefix(Planes.limit) {
-      guard let inode = UInt64(plane) else { return nil }
-      query.planes.append(BufferIdentity(inode: inode))
-    }
-    guard query.planes.count > 0 else { return nil }
-    query.hints = Self.hints(values)
-    let answer = Answer(
-      device: device, access: access, confidence: confidence, buffer: query.planes[0], generation: 0
-    )
-    self.init(
-      RecentAnswer(query, answer, at: 0), age: age,
-      exporter: values["exporter"].flatMap(Self.device) ?? .none,
-      home: Self.memory(values["home"]), residency: Self.memory(values["residency"]))
-  }
-
-  private static func hints(_ values: [String: String]) -> Hints {
-    func value(_ hint: Hint) -> String? { values["\(hint.name)"] }
-    var hints = Hints()
-    hints.format = value(.format).flatMap(UInt32.init)
-    hints.modifier = value(.modifier).flatMap(UInt64.init)
-    hints.usage = value(.usage).flatMap(UInt8.init).map { Usage(rawValue: $0) }
-    hints.samplingDevice = value(.samplingDevice).flatMap(device) ?? .none
-    hints.targetDevice = value(.targetDevice).flatMap(device) ?? .none
-    hints.primaryDevice = value(.primaryDevice).flatMap(device) ?? .none
-    hints.candidates = value(.candidates).map { list in
-      DeviceList(
-        list.split(separator: ",").prefix(DeviceList.limit).compactMap { device(String($0)) })
-    }
-    return hints
-  }
-
-  private static func memory(_ word: String?) -> Memory {
-    Memory.allCases.first { $0.word == word } ?? .unknown
-  }
-  private static func device(_ word: String) -> DeviceNumber? {
-    if word == "none" { return DeviceNumber.none }
-    let parts = word.split(separator: ":").map { UInt32($0) }
-    guard parts.count == 2, let major = parts[0], let minor = parts[1] else { return nil }
-    return DeviceNumber(major: major, minor: minor)
+    happened(before: noted)
+    return told
   }
 }
