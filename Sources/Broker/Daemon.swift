@@ -35,8 +35,6 @@ package final class Daemon {
     backend = try Backend(options, loop)
     var settings = EngineSettings()
     settings.cachedBuffers = options.cachedBuffers
-    // Limits.perUser bounds each user's questions; this is only an upper bound.
-    settings.pendingQueries = 65_536
     settings.kernel = backend.kernel
     pairsPath = options.pairsPath
     settings.ownPairs = pairsPath.map(readOwnPairs) ?? []
