@@ -63,6 +63,20 @@ class Floods(HungDevice):
             wait_until(lambda: len(answers) == 200, "all answers")
             self.assertEqual(self.refused(answers), 0)
 
+    def test_who_has_too_many_under_way_is_counted_and_named(self):
+        """A connection has 256 questions under way at most."""
+        self.identify(self.client)
+        self.daemon.happen("hang dgpu")
+        answers, why = [], "too many questions of yours"
+        for i in range(400):
+            self.client.place_later(answers.append, f"game{i}")
+        wait_until(lambda: len(answers) == 400, "all answers")
+        refused = [one.message for one in answers if isinstance(one, Refused)]
+        self.assertGreater(len(refused), 0)
+        self.assertEqual([one for one in refused if why not in one], [])
+        self.assertEqual(self.client.get("Statistics")["refused-calls"], len(refused))
+        self.daemon.read_log(until=f"of uid {os.getuid()}: {why}")
+
     def test_who_leaves_with_questions_under_way_leaves_nothing(self):
         flooder = self.connect()
         self.daemon.happen("hang dgpu")

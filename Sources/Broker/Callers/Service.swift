@@ -174,7 +174,7 @@ final class Service: BrokerService {
   /// The engine's refusals of a release.
   private func busError(_ error: EngineError, _ device: DeviceNumber) -> BusError {
     switch error {
-    case .limitsExceeded: .limitsExceeded("too much is under way; try again later")
+    case .limitsExceeded: .tooMuch
     case .unknownDevice: .unknownDevice(device)
     case .released: .released(device)
     }
@@ -308,11 +308,4 @@ final class Service: BrokerService {
       ("pending-queries", UInt64(load.questions)), ("watched-buffers", UInt64(load.subscriptions)),
     ]
   }
-}
-
-extension BusError {
-  fileprivate static let stuckFiles = BusError.limitsExceeded(
-    "files that you sent can't be closed, since their file system or driver does not answer")
-  fileprivate static let tooMuch = BusError.limitsExceeded(
-    "too much is under way for you, or for everybody; wait for answers, or use your own default")
 }

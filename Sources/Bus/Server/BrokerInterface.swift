@@ -24,7 +24,7 @@ private func handle(
     try body(asker)
     return 1
   } catch let failure {
-    connection.noteRefusal(failure, of: call)
+    connection.noteRefusal(failure, of: call.sender)
     return failure.set(error)
   }
 }
@@ -65,7 +65,7 @@ private struct CallContext {
     known = connection.find(caller)
   }
 
-  func track() { connection.track(caller, call) }
+  func track() { connection.track(caller, call.sender) }
 
   /// Fills in what the caller said for all its questions.
   func complete(_ hints: inout Hints) {
@@ -86,7 +86,7 @@ private struct CallContext {
     try askLater(query, decoded) { [connection] result in
       switch result {
       case .success(let answer): later.reply.message.send(answer, to: query, connection.service)
-      case .failure: later.refuse()
+      case .failure(let error): later.refuse(error, connection)
       }
     }
   }
@@ -125,12 +125,11 @@ private struct LaterReply {
     isExpected = sd_bus_message_get_expect_reply(call.raw) > 0
   }
 
-  func refuse() {
+  /// Sends the error in place of the reply.
+  func refuse(_ failure: BusError, _ connection: BusConnection) {
+    connection.noteRefusal(failure, of: reply.message.receiver)
     guard isExpected, let call = try? OwnedMessage.stub(ofCallBehind: reply.message) else { return }
-    call.message.replyError(
-      .limitsExceeded(
-        "too much is under way for you, or for everybody; wait for answers, or use your own default"
-      ))
+    call.message.replyError(failure)
   }
 }
 
@@ -193,22 +192,25 @@ private enum Item {
 /// Answers as they come, in the items' order; replies when the last is there.
 private final class Gathering {
   private let message: OwnedMessage
-  private let service: any BrokerService
+  private let connection: BusConnection
   private let caller: Caller
   private var answers: [(query: Query, result: Result<Answer, BusError>)?]
   private var missing: Int
 
   init(
-    _ call: Message, _ service: any BrokerService, _ caller: Caller, count: Int
+    _ call: Message, _ connection: BusConnection, _ caller: Caller, count: Int
   ) throws(BusError) {
     message = try OwnedMessage.reply(to: call)
-    (self.service, self.caller) = (service, caller)
+    (self.connection, self.caller) = (connection, caller)
     answers = Array(repeating: nil, count: count)
     missing = count
     if count == 0 { reply() }
   }
 
   func put(_ index: Int, _ query: Query, _ result: Result<Answer, BusError>) {
+    if case .failure(let error) = result {
+      connection.noteRefusal(error, of: message.message.receiver)
+    }
     answers[index] = (query, result)
     missing -= 1
     if missing == 0 { reply() }
@@ -225,7 +227,7 @@ private final class Gathering {
 
   /// Appends the answers from this one on. An explanation takes long: one a turn.
   private func goOn(from start: Int) throws(Errno) {
-    let reply = message.message
+    let (reply, service) = (message.message, connection.service)
     for index in start..<answers.count {
       guard let (query, result) = answers[index] else { continue }
       if query.hints.explain, index > start {
@@ -295,11 +297,10 @@ func primed_bus_place_many(
   let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
   return handle(call, connection, error) { asker throws(BusError) in
     let items = try call.readItems(for: asker)
-    let gathering = try Gathering(call, connection.service, asker.caller, count: items.count)
+    let gathering = try Gathering(call, connection, asker.caller, count: items.count)
     for (index, item) in items.enumerated() {
       switch item {
       case .bad(let error):
-        connection.noteRefusal(error, of: call)
         gathering.put(index, Query(planes: Planes(), hints: Hints()), .failure(error))
       case .query(let query, let decoded):
         if let answer = asker.askNow(query, decoded) {
@@ -309,7 +310,6 @@ func primed_bus_place_many(
         do throws(BusError) {
           try asker.askLater(query, decoded) { gathering.put(index, query, $0) }
         } catch {
-          connection.noteRefusal(error, of: call)
           gathering.put(index, query, .failure(error))
         }
       }
@@ -346,7 +346,9 @@ func primed_bus_set_defaults(
     let later = try LaterReply(to: call)
     asker.track()
     connection.whenIdentified(asker.caller) { user in
-      guard user != nil, let known = connection.find(asker.caller) else { return later.refuse() }
+      guard user != nil, let known = connection.find(asker.caller) else {
+        return later.refuse(.tooManyConnections, connection)
+      }
       known.use(hints)
       later.reply.complete { _ throws(Errno) in }
     }
@@ -376,7 +378,7 @@ func primed_bus_release_device(
     }
     asker.track()
     connection.authorize(kept, Names.releaseAction) { refusal in
-      if let refusal { return kept.message.replyError(refusal) }
+      if let refusal { return connection.refuse(kept.message, refusal) }
       connection.service.release(device, why: why, for: kept.message.senderName) { result in
         switch result {
         case .success(let hold):
@@ -385,10 +387,10 @@ func primed_bus_release_device(
             try reply.message.append(fd: hold.fd.rawValue)
             try reply.send()
           } catch {
-            // It is not for the log alone: without a guard the device is not released.
-            kept.message.replyError(.failed("the guard can't be sent: \(error)"))
+            // The device is in use again as soon as the guard is lost: the caller must know.
+            connection.refuse(kept.message, .failed("the guard can't be sent: \(error)"))
           }
-        case .failure(let error): kept.message.replyError(error)
+        case .failure(let error): connection.refuse(kept.message, error)
         }
       }
     }

@@ -90,7 +90,7 @@ extension BusConnection {
       let wanted = try? call.wantsStatistics(), let reply = try? OwnedMessage.reply(to: call)
     else { return false }
     let caller = Caller(uniqueName: call.sender)
-    track(caller, call)
+    track(caller, call.sender)
     whenIdentified(caller) { [service] user in
       reply.complete { m throws(Errno) in try m.append(wanted, of: service, for: user) }
     }

@@ -126,7 +126,7 @@ package final class BusConnection {
       let owner = try? signal.readString(), owner.pointee == 0,
       let gone = tracked[Caller(uniqueName: name)], strcmp(name, gone.name) == 0
     else { return }
-    gone.leave()
+    gone.hasGone()
   }
 
   // MARK: Objects and signals
@@ -191,14 +191,14 @@ package final class BusConnection {
     return found
   }
 
-  /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose
-  /// it is. A caller that can't be tracked is one for whom nothing can be kept.
-  func track(_ caller: Caller, _ call: Message) {
-    guard find(caller) == nil, let sender = call.sender else { return }
+  /// From now on `onLeft` tells when the connection `name`, which is `caller`, has gone, and soon
+  /// `onIdentified` whose it is. Nothing is kept for a caller that can't be tracked.
+  func track(_ caller: Caller, _ name: UnsafePointer<CChar>?) {
+    guard find(caller) == nil, let name else { return }
     if tracked.count >= Limits.connectionsInAll { makeRoom() }
     arrivals += 1
     tracked[caller] = try? Tracked(
-      bus, sender, arrivals,
+      bus, name, arrivals,
       admit: { [unowned self] uid in onIdentified?(caller, uid) ?? true },
       onLeft: { [unowned self] in
         (tracked[caller], latest) = (nil, nil)

@@ -16,14 +16,21 @@ extension BusError {
 }
 
 extension BusConnection {
-  /// Counts it, and says it in the log once the bus has told whose connection it is.
-  func noteRefusal(_ failure: BusError, of call: Message) {
-    guard failure.isMisbehaviour else { return }
+  /// Answers a call that was kept with an error.
+  func refuse(_ call: Message, _ failure: BusError) {
+    noteRefusal(failure, of: call.sender)
+    call.replyError(failure)
+  }
+
+  /// Counts a refusal, and logs it once the bus has told whose connection `sender` is. What a
+  /// caller left unanswered when it disconnected is no refusal.
+  func noteRefusal(_ failure: BusError, of sender: UnsafePointer<CChar>?) {
+    let caller = Caller(uniqueName: sender)
+    guard failure.isMisbehaviour, let sender, find(caller)?.hasLeft != true else { return }
     refusals += 1
-    let caller = Caller(uniqueName: call.sender)
     guard let unsaid = refusalPace.note(caller, at: bootMilliseconds()) else { return }
-    let name = call.senderName
-    track(caller, call)
+    let name = String(cString: sender)
+    track(caller, sender)
     whenIdentified(caller) { uid in
       let user = uid.map { " of uid \($0)" } ?? ""
       let others = unsaid == 0 ? "" : " (\(unsaid) more refusals before it went unsaid)"

@@ -28,6 +28,8 @@ final class Tracked {
     init(_ hints: Hints) { self.hints = hints }
   }
   private var ended = false
+  /// The bus has said that the connection is gone.
+  private(set) var hasLeft = false
   private var waiting: [(uid_t?) -> Void] = []
   private let admit: (uid_t) -> Bool
   private let onLeft: () -> Void
@@ -79,6 +81,12 @@ final class Tracked {
     }
   }
 
+  /// The bus says that it has gone.
+  func hasGone() {
+    hasLeft = true
+    leave()
+  }
+
   /// Nothing is kept for it from now on.
   func leave() {
     withExtendedLifetime(self) {
@@ -103,7 +111,7 @@ final class Tracked {
 
   /// At once where it is known; nil: the connection has gone, or is not kept.
   func whenIdentified(_ then: @escaping (uid_t?) -> Void) {
-    if let uid { return then(uid) }
+    if uid != nil || ended { return then(uid) }
     waiting.append(then)
   }
 
@@ -115,7 +123,11 @@ final class Tracked {
 
   private func answered(_ reply: Message) -> Int32 {
     guard !ended else { return 0 }
-    guard !reply.isError, let user = try? reply.readUInt32(), admit(user) else {
+    guard !reply.isError, let user = try? reply.readUInt32() else {
+      hasGone()
+      return 0
+    }
+    guard admit(user) else {
       leave()
       return 0
     }

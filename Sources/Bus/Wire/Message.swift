@@ -118,7 +118,9 @@ struct Message {
   func isFrom(_ name: String) -> Bool { sender.map { strcmp($0, name) == 0 } ?? false }
   /// The same for the log, and who a reply goes to.
   var senderName: String { sender.map { String(cString: $0) } ?? "" }
-  var destination: String { sd_bus_message_get_destination(raw).map { String(cString: $0) } ?? "" }
+  var destination: String { receiver.map { String(cString: $0) } ?? "" }
+  /// Who a reply goes to; borrowed.
+  var receiver: UnsafePointer<CChar>? { sd_bus_message_get_destination(raw) }
   var isError: Bool { sd_bus_message_is_method_error(raw, nil) > 0 }
 
   // Sending.
