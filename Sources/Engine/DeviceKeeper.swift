@@ -148,7 +148,7 @@ final class DeviceKeeper {
     if !table.toAssess(scope).isEmpty { readPower() }
     let open = table.toAssess(scope)
     let pending = Countdown(open.count + 1, done)
-    for slot in open { assess(slot, wake: scope.wake, done: pending.step) }
+    for slot in open { assess(slot, wake: scope.wakeable.contains(slot), done: pending.step) }
     pending.step()
   }
 

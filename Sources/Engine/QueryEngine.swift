@@ -197,6 +197,15 @@ package final class QueryEngine {
     return decide(query, cached: true, stale: stale)
   }
 
+  /// Whether each plane was looked at less than so long ago.
+  package func wasLookedAt(_ query: Query, within age: Milliseconds) -> Bool {
+    let now = time.now
+    return (0..<query.planes.count).allSatisfy { i in
+      guard let found = cache.find(query.planes[i]) else { return false }
+      return !cache[found].seeded && now < cache[found].observed + age
+    }
+  }
+
   /// Looks at the buffer first. `buffers` are the distinct dma-bufs of the planes, held until the
   /// probes are over and no longer. Questions about a buffer that is being probed join that probe.
   package func answer(
@@ -328,13 +337,13 @@ package final class QueryEngine {
   ) -> Bool {
     let hints = query.hints
     let scope = ProbeScope(QueryContext(hints, among: table), among: table)
-    if let look = looks[buffer.identity], look.scope.wake || !hints.wake {
+    if let look = looks[buffer.identity], scope.wakeable.subtracting(look.scope.wakeable).isEmpty {
       look.join(scope, fresh: hints.fresh)
       look.wait(then)
       return true
     }
     if let look = looks[buffer.identity] {
-      // It asks no sleeping device, which this asker allows: one more after it.
+      // This asker lets it wake a device that those before it don't: one more after it.
       look.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }
       return true
     }

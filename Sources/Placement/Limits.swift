@@ -74,6 +74,8 @@ package enum Limits {
 
   /// Looks that a user may force with the hint `fresh`.
   package static let freshLooksPerSecond = 64
+  /// A look at a buffer that is younger answers what any user but root asks afresh.
+  package static let freshLookAge: Milliseconds = 100
   /// Messages that are read, if there are so many, before the next buffer is looked at.
   package static let messagesBeforeALook = 32
   /// Devices that wake and fall asleep are told of once in this time, to everybody.

@@ -38,7 +38,7 @@ final class Service: BrokerService {
   private let clients: ClientProcesses
   private let strangers: Strangers
   let looks: Looks
-  private let seatUsers = SeatUsers()
+  private let seatUsers: SeatUsers
   private var freshLooks = FreshLooks()
   /// Set once the bus is there.
   unowned var connection: (any Connections)?
@@ -47,9 +47,10 @@ final class Service: BrokerService {
   /// - Parameter sources: the sources of evidence in use, strongest first.
   init(
     engine: QueryEngine, reader: any BufferReader, loop: EventLoop,
-    sources: @escaping (NoMove) -> [String]
+    seatUsers: SeatUsers = SeatUsers(), sources: @escaping (NoMove) -> [String]
   ) throws(Errno) {
     self.engine = engine
+    self.seatUsers = seatUsers
     self.reader = reader
     self.sources = sources
     guards = ReleaseGuards(loop: loop)
@@ -73,7 +74,7 @@ final class Service: BrokerService {
   func placeNow(
     _ query: Query, for caller: Caller, track: () -> Void, hold: () -> [HeldBuffer]?
   ) -> Answer? {
-    if isTooSoon(query, caller) {
+    if query.hints.fresh, let user = connection?.user(of: caller), isTooSoon(query, user) {
       return placeNow(query.asIfNotFresh, for: caller, track: track, hold: hold)
     }
     let answer = engine.answerNow(query)
@@ -86,12 +87,12 @@ final class Service: BrokerService {
     return answer
   }
 
-  /// What a user asks afresh beyond its pace is answered by the last look.
-  private func isTooSoon(_ query: Query, _ caller: Caller) -> Bool {
-    guard query.hints.fresh, let user = connection?.user(of: caller), user != 0 else {
-      return false
-    }
-    return !freshLooks.take(user, at: bootMilliseconds())
+  /// What is asked afresh of a buffer that was just looked at, and what a user asks so beyond its
+  /// pace, is answered by the last look.
+  private func isTooSoon(_ query: Query, _ user: uid_t) -> Bool {
+    if user == 0 { return false }
+    return engine.wasLookedAt(query, within: Limits.freshLookAge)
+      || !freshLooks.take(user, at: bootMilliseconds())
   }
 
   /// What this look finds reaches the caller as PlacementChanged. At a limit the old answer stands
@@ -127,13 +128,17 @@ final class Service: BrokerService {
     let load = Load(questions: 1, fds: buffers.count)
     strangers.note(buffers, of: caller, connection?.user(of: caller))
     guard quotas.take(load, for: caller), let connection else { return then(.failure(.tooMuch)) }
+    let wasKnown = connection.user(of: caller) != nil
     connection.whenIdentified(caller) { [self] user in
       guard let user, !strangers.hasTooManyStuck(user) else {
         quotas.giveBack(load, of: caller)
         return then(.failure(user == nil ? .tooManyConnections : .stuckFiles))
       }
       looks.add(of: user) { [self] in
-        engine.answer(charged(query, to: user, caller), holding: buffers) { [self] result in
+        var query = charged(query, to: user, caller)
+        // Where the user was known, placeNow has counted it.
+        if query.hints.fresh, !wasKnown, isTooSoon(query, user) { query.hints.fresh = false }
+        engine.answer(query, holding: buffers) { [self] result in
           quotas.giveBack(load, of: caller)
           then(result.mapError { _ in .tooMuch })
         }
@@ -154,11 +159,8 @@ final class Service: BrokerService {
   private func charged(_ query: Query, to user: uid_t, _ caller: Caller) -> Query {
     var query = query
     query.hints.user = user
-    if !mayTouch(user) {
-      query.hints.wake = false
-      query.hints.fresh = false
-      query.hints.mayOpenCards = false
-    }
+    query.hints.touchable = touchable(by: user)
+    if query.hints.touchable.isEmpty { query.hints.fresh = false }
     let fd = Load(fds: 1)
     let isWatched = clients.watch(
       query.hints.clientPID, take: { quotas.take(fd, for: caller) },
@@ -167,8 +169,10 @@ final class Service: BrokerService {
     return query
   }
 
-  private func mayTouch(_ user: uid_t) -> Bool {
-    seatUsers.isActive(user, on: Set(engine.devices.map(\.description.seat)))
+  private func touchable(by user: uid_t) -> DeviceSet {
+    seatUsers.devices(
+      of: user, in: engine.generation,
+      among: engine.devices.map { ($0.slot, $0.description.seat) })
   }
 
   /// The engine's refusals of a release.
@@ -211,15 +215,26 @@ final class Service: BrokerService {
   }
 
   func explain(_ query: Query, _ answer: Answer) -> Explanation {
-    var text = engine.explain(query, answer)
-    let caller = Caller(id: query.hints.asker)
-    if query.hints.wake || query.hints.fresh, let user = connection?.user(of: caller),
-      !mayTouch(user)
-    {
-      text.evidence.append(
-        "wake and fresh are ignored: your user is not active on the devices' seat")
+    guard let user = connection?.user(of: Caller(id: query.hints.asker)) else {
+      return engine.explain(query, answer)
     }
+    var query = query
+    query.hints.touchable = touchable(by: user)
+    var text = engine.explain(query, answer)
+    if let ignored = ignored(query.hints) { text.evidence.append(ignored) }
     return text
+  }
+
+  /// What of these hints the asker's seats forbid, in words.
+  private func ignored(_ hints: Hints) -> String? {
+    if hints.touchable.isEmpty {
+      return hints.wake || hints.fresh
+        ? "wake and fresh are ignored: your user is not active on the seat of any device" : nil
+    }
+    let others = engine.devices.filter { !hints.touchable.contains($0.slot) }
+    guard hints.wake, !others.isEmpty else { return nil }
+    let names = others.compactMap { $0.description.node?.path }.joined(separator: ", ")
+    return "wake is ignored for \(names): your user is not active on the device's seat"
   }
 
   // MARK: Callers
