@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import pwd
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from gi.repository import GLib
 import harness
 import private_bus
 from client import ERROR, INTENT, NAME, NATIVE, PATH, Refused, wait_until
-from harness import DGPU, IGPU, BusTest, Primed, laptop
+from harness import DGPU, IGPU, STRANGER, BusTest, Primed, laptop
 
 # Each asks about another buffer, so that each is a question of its own.
 GAMES = [{"id": f"game{i}", "exporter": "dgpu", "home": "dedicated", "residency": "dedicated"} for i in range(400)]
@@ -336,8 +337,51 @@ class FreshFlood(Seats):
         self.assertEqual(power, ["active"])
 
 
+# Has so many connections, each of which says SetDefaults; prints how many of them primed refused.
+CALLERS = """
+import sys
+from jeepney import DBusAddress, MessageType, new_method_call
+from jeepney.io.blocking import open_dbus_connection
+broker = DBusAddress(%r, bus_name=%r, interface=%r)
+connections, refused = [], 0
+for _ in range(int(sys.argv[2])):
+    bus = open_dbus_connection(sys.argv[1])
+    reply = bus.send_and_get_reply(new_method_call(broker, "SetDefaults", "a{sv}", ({"primary-device": ("t", 1)},)))
+    refused += reply.header.message_type == MessageType.error
+    connections.append(bus)
+print(refused, flush=True)
+sys.stdin.read()
+""" % (PATH, NAME, NAME)
+
+
 class ManyCallers(BusTest):
-    """More of them than the bus lets primed watch, all of one user: another one is served."""
+    """More of them than the bus lets primed watch: who has few is served."""
+
+    def callers(self, user, count):
+        """Connections of this user's, until the test ends; how many of them were refused."""
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-c", CALLERS, self.bus.address, str(count)], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, user=user, group=STRANGER, extra_groups=[])
+        self.addCleanup(process.communicate, "")
+        return int(process.stdout.readline())
+
+    def assert_root_is_served(self):
+        root = self.connect()
+        root.set_defaults(primary_device=DGPU)
+        self.assertEqual(root.place("heap").device, DGPU)
+        self.assertEqual(self.client.place("terminal").device, IGPU)
+
+    def test_root_is_served_beside_one_user_who_has_all(self):
+        self.assertEqual(self.callers(STRANGER, 460), 460 - 128)
+        self.assert_root_is_served()
+        self.daemon.read_log(until="too many connections ask primed")
+
+    def test_root_is_served_beside_several_who_have_all(self):
+        users = sorted({user.pw_uid for user in pwd.getpwall()} - {0, STRANGER})[:4]
+        self.assertEqual(len(users), 4)
+        for user in users:
+            self.assertEqual(self.callers(user, 128), 0)
+        self.assert_root_is_served()
 
     def start_bus(self):
         return private_bus.Daemon(self.folder, self.bus_log, max_connections_per_user=1024)
