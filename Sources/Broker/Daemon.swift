@@ -196,12 +196,13 @@ package final class Daemon {
   }
 }
 
-/// At RLIMIT_NOFILE sd-bus drops the connection without an error.
+/// sd-bus leaves the bus, without an error, when a message has more fds than there is room for.
 private func whyTheBusMayBeLost() -> String {
   let limit = Int32(clamping: primed_fd_limit())
-  let isFull = !(0..<limit).contains { fcntl($0, F_GETFD) < 0 }
-  return isFull
-    ? "all \(limit) fds are used up, \(Strangers.waiting) of them by files whose close is stuck"
+  let free = (0..<limit).count { fcntl($0, F_GETFD) < 0 }
+  return free < Limits.fdsOfAMessage
+    ? "its message had no room: \(Int(limit) - free) of \(limit) fds are in use,"
+      + " \(Strangers.waiting) of them by files whose close is stuck"
     : "it ended, or closed the connection"
 }
 

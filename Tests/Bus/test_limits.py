@@ -12,6 +12,7 @@ import time
 from gi.repository import GLib
 
 import harness
+import hung_files
 import private_bus
 from client import ERROR, INTENT, NAME, NATIVE, PATH, Refused, wait_until
 from harness import DGPU, IGPU, STRANGER, BusTest, Primed, laptop
@@ -167,6 +168,29 @@ class Ends(BusTest):
         lonely = Primed("unix:path=/nonexistent", self.folder, self.scenario, wait=False)
         self.addCleanup(lonely.stop)
         self.assertEqual(lonely.exit_code(), 1)
+
+
+class UsedUpFds(BusTest):
+    """Files whose close is stuck take all fds: primed says so and ends, rather than be deaf."""
+
+    limits = ("prlimit", "--nofile=424")
+    leaves_daemon_running = False
+
+    def test_a_line_and_another_start(self):
+        files = hung_files.HungFiles(f"{self.folder}/hung", self.daemon.process.pid)
+        self.addCleanup(files.end)
+        file, sender = files.open(), self.connect()
+        for _ in range(3):
+            sender.call_later(lambda reply: None, "Unknown", None, [file] * 200)
+        os.close(file)
+        self.daemon.read_log(until="of 424 fds are in use, ")
+        self.assertIn("the bus is lost: its message had no room", self.daemon.log)
+        wait_until(lambda: not self.client.ask_bus("NameHasOwner", "s", NAME), "the name to be free")
+        again = Primed(self.bus.address, self.folder, self.scenario)
+        self.addCleanup(again.stop)
+        self.assertEqual(self.client.place("game").device, DGPU)
+        files.end()   # until then the kernel keeps the process
+        self.assertEqual(self.daemon.exit_code(), 1)
 
 
 class Policy(BusTest):
