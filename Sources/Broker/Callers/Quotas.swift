@@ -62,7 +62,7 @@ final class Quotas {
     total = total + load
   }
 
-  /// false: the user has too many tracked connections already.
+  /// Records the connection's user. false: the user has too many tracked connections already.
   @discardableResult
   func identify(_ caller: Caller, as uid: uid_t) -> Bool {
     let account = accounts[caller] ?? Account()

@@ -20,9 +20,9 @@ final class SeatUsers {
     self.isActive = isActive
   }
 
-  /// The devices that questions of this user may touch so.
+  /// The devices that questions of this user may wake, and whose card nodes they may open.
   /// - Parameters:
-  ///   - generation: of `devices`: a slot may be another device's in the next one.
+  ///   - generation: that of `devices`; in another generation a slot may be another device's.
   func devices(
     of user: uid_t, in generation: UInt64, among devices: @autoclosure () -> [Seated]
   ) -> DeviceSet {

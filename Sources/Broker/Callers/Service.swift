@@ -11,9 +11,9 @@ internal import Ports
 
 package let primedVersion = Names.version
 
-/// The bus, as far as the service speaks to callers by itself.
+/// What the service needs of the bus connection.
 protocol Connections: AnyObject {
-  /// Will be heard of when it goes.
+  /// Whether `left` will be called for it.
   func isTracked(_ caller: Caller) -> Bool
   func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void)
   func placementChanged(_ answer: Answer, to caller: Caller)
@@ -32,7 +32,8 @@ final class Service: BrokerService {
   private var subscriptions = Subscriptions() {
     didSet { subscribed = subscriptions.count }
   }
-  /// Apart, since it is read at every question: reading them is checked for exclusive access.
+  /// A copy of `subscriptions.count`: it is read at every question, and reading `subscriptions`
+  /// costs a check for exclusive access.
   private var subscribed = 0
   private let quotas: Quotas
   private let clients: ClientProcesses
@@ -87,16 +88,16 @@ final class Service: BrokerService {
     return answer
   }
 
-  /// What is asked afresh of a buffer that was just looked at, and what a user asks so beyond its
-  /// pace, is answered by the last look.
+  /// Whether a `fresh` question is answered by the last look: one at this buffer is young enough,
+  /// or the user has forced too many.
   private func isTooSoon(_ query: Query, _ user: uid_t) -> Bool {
     if user == 0 { return false }
     return engine.wasLookedAt(query, within: Limits.freshLookAge)
       || !freshLooks.take(user, at: bootMilliseconds())
   }
 
-  /// What this look finds reaches the caller as PlacementChanged. At a limit the old answer stands
-  /// until somebody asks again.
+  /// Looks again behind an old answer that was sent. A change is sent as PlacementChanged. At a
+  /// limit nothing is done until the next question.
   private func refresh(_ query: Query, for caller: Caller, _ hold: () -> [HeldBuffer]?) {
     guard let buffers = hold() else { return }
     var again = query
@@ -136,7 +137,7 @@ final class Service: BrokerService {
       }
       looks.add(of: user) { [self] in
         var query = charged(query, to: user, caller)
-        // Where the user was known, placeNow has counted it.
+        // If the user was known before, placeNow has checked this.
         if query.hints.fresh, !wasKnown, isTooSoon(query, user) { query.hints.fresh = false }
         engine.answer(query, holding: buffers) { [self] result in
           quotas.giveBack(load, of: caller)
@@ -155,7 +156,8 @@ final class Service: BrokerService {
     }
   }
 
-  /// The question as the engine gets it: with the user who pays for what is remembered of it.
+  /// The question for the engine: with the user whose share of the cache it takes, and without what
+  /// the user may not do.
   private func charged(_ query: Query, to user: uid_t, _ caller: Caller) -> Query {
     var query = query
     query.hints.user = user
@@ -225,7 +227,7 @@ final class Service: BrokerService {
     return text
   }
 
-  /// What of these hints the asker's seats forbid, in words.
+  /// A line of evidence about hints that are ignored, because of the seats the user is active on.
   private func ignored(_ hints: Hints) -> String? {
     if hints.touchable.isEmpty {
       return hints.wake || hints.fresh
@@ -270,7 +272,7 @@ final class Service: BrokerService {
     }
   }
 
-  /// A caller's words for the log, where they must not look like a line of ours.
+  /// A caller's text for the log: without line breaks, it can't fake a line of primed's.
   private static func oneLine(_ words: String) -> String {
     String(words.map { $0.isNewline ? " " : $0 })
   }
@@ -308,8 +310,8 @@ final class Service: BrokerService {
   var evidence: [String] { sources(noMove) }
   var pairs: PairTable { engine.pairs }
 
-  /// Root, and who runs primed, see all of it; others only what is held for themselves: what users
-  /// ask and when is nobody else's business.
+  /// All counters for root and primed's own user. Other users get only what is held for themselves,
+  /// since the totals would tell what others ask and when.
   func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)] {
     if user == 0 || user == geteuid() {
       return engine.statistics + [

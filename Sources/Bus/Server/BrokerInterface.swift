@@ -70,7 +70,7 @@ private struct CallContext {
   /// Fills in what the caller said for all its questions.
   func complete(_ hints: inout Hints) {
     known?.complete(&hints)
-    // All that verdicts fills is part of what explain fills.
+    // `explain` fills all that `verdicts` does.
     if hints.explain { hints.verdicts = true }
     hints.asker = caller.id
   }
@@ -114,8 +114,8 @@ private func hold(_ decoded: DecodedPlanes) throws(BusError) -> [HeldBuffer] {
   return buffers
 }
 
-/// What is kept of a call that is not answered at once: not the call itself, whose fds are closed
-/// when its handler returns, whatever else came with them.
+/// What is kept of a call that is answered later. The call itself is not kept, so that its fds are
+/// closed when its handler returns.
 private struct LaterReply {
   let reply: OwnedMessage
   private let isExpected: Bool
@@ -149,7 +149,8 @@ extension Message {
     }
   }
 
-  /// An answer that can't be sent is the caller's time-out: it may be gone, or its queue full.
+  /// If the reply can't be sent, since the caller is gone or its queue is full, the call is left to
+  /// the caller's own time-out.
   fileprivate func complete(_ write: (Message) throws(Errno) -> Void) {
     do throws(Errno) {
       try write(self)
@@ -168,7 +169,7 @@ extension Message {
     sd_bus_error_free(&error)
   }
 
-  /// For those who debug: a line an answer, of a reply.
+  /// At log level debug: one line for each answer.
   fileprivate func log(_ answer: Answer, _ service: any BrokerService) {
     Log.write(
       .debug,
@@ -225,7 +226,8 @@ private final class Gathering {
     }
   }
 
-  /// Appends the answers from this one on. An explanation takes long: one a turn.
+  /// Appends the answers from this one on. An explanation takes long, so at most one is written
+  /// before others' calls are handled.
   private func goOn(from start: Int) throws(Errno) {
     let (reply, service) = (message.message, connection.service)
     for index in start..<answers.count {
@@ -238,7 +240,7 @@ private final class Gathering {
       try reply.open("r", "tuutta{sv}")
       switch result {
       case .success(let first):
-        // It may have waited for others, and its change been told before this reply.
+        // While it waited for the other items, a change may have been signalled: send the latest.
         let answer = service.renewed(query, first, for: caller)
         let explanation = query.hints.explain ? service.explain(query, answer) : nil
         try reply.append(answer, explanation)
@@ -274,7 +276,7 @@ extension Message {
     return items
   }
 
-  /// - Throws: what makes the rest of the message unreadable.
+  /// - Throws: if the rest of the message can't be read.
   private func readItem(for asker: CallContext) throws(BusError) -> Item {
     let planes = try readPlanes(asker.connection.service.identity(of:))
     var hints = Hints()

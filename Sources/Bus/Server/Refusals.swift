@@ -1,12 +1,11 @@
-// Refused calls in the log: who sends nonsense or too much is named, and can't fill the log with
-// it.
+// Counts refused calls, and logs which connection and user sent them.
 
 internal import CSystemd
 internal import Linux
 
 extension BusError {
-  /// The caller's own fault. Who names a device that has just gone, or may not release one, is
-  /// none.
+  /// Whether the caller is at fault. It is not for naming a device that has just been unplugged,
+  /// nor for asking for a release that it is not allowed.
   var isMisbehaviour: Bool {
     switch self {
     case .invalidArgument, .notDmaBuf, .noPlanes, .tooManyPlanes, .limitsExceeded: true
@@ -16,14 +15,14 @@ extension BusError {
 }
 
 extension BusConnection {
-  /// Answers a call that was kept with an error.
+  /// Sends an error in answer to a call that was kept, and counts it.
   func refuse(_ call: Message, _ failure: BusError) {
     noteRefusal(failure, of: call.sender)
     call.replyError(failure)
   }
 
-  /// Counts a refusal, and logs it once the bus has told whose connection `sender` is. What a
-  /// caller left unanswered when it disconnected is no refusal.
+  /// Counts a refusal, and logs it once the bus has told the user of `sender`. A caller that has
+  /// disconnected meanwhile was not refused.
   func noteRefusal(_ failure: BusError, of sender: UnsafePointer<CChar>?) {
     let caller = Caller(uniqueName: sender)
     guard failure.isMisbehaviour, let sender, find(caller)?.hasLeft != true else { return }

@@ -1,11 +1,14 @@
-// A connection that has something here: whose it is, and when it goes.
+// A client's connection for which primed keeps something: finds out its user, and when it
+// disconnects.
 //
-// Both are asked of the bus without waiting for it: a match for the connection's end first, then
-// its user, so that a connection which ends in between is one whose user the bus does not know.
-// sd_bus_track would wait for the bus, trust anybody's word that a connection has ended, and leave
-// the bus where that has no match left for us. The match is the bus's alone, and BusConnection's
-// filter sees the signal: with a match of sd-bus's, each message would be compared with that, 500
-// instructions a question.
+// Both are asked of the bus asynchronously. The match for its NameOwnerChanged signal is added
+// first and its user is asked second: if it disconnects in between, the bus answers that it knows
+// no such connection.
+//
+// sd_bus_track is not used: it waits for the bus, believes a forged NameOwnerChanged signal, and
+// closes the connection if the bus has no match left for us. The match is added by a plain AddMatch
+// call, and BusConnection's filter receives the signal: sd_bus_add_match would compare every message
+// with it, which costs 500 instructions a question.
 
 internal import CSystemd
 internal import Glibc
@@ -35,8 +38,9 @@ final class Tracked {
   private let onLeft: () -> Void
 
   /// - Parameters:
-  ///   - admit: called once with the connection's user; false: it is not to be kept.
-  ///   - onLeft: called once, when it has gone or is not kept; may drop the last reference.
+  ///   - admit: called once with the connection's user; false: it is not to be tracked.
+  ///   - onLeft: called once, when it has disconnected or is no longer tracked; may drop the last
+  ///   reference.
   init(
     _ bus: OpaquePointer, _ sender: UnsafePointer<CChar>, _ arrival: UInt64,
     admit: @escaping (uid_t) -> Bool,
@@ -67,7 +71,7 @@ final class Tracked {
 
   // MARK: Its end
 
-  /// What the bus is to tell us of it.
+  /// The match rule of the signal that it has disconnected.
   private var rule: String {
     "type='signal',sender='\(Names.Standard.driver)',path='\(Names.Standard.driverPath)',"
       + "interface='\(Names.Standard.driver)',member='NameOwnerChanged',arg0='\(name)'"
@@ -81,13 +85,13 @@ final class Tracked {
     }
   }
 
-  /// The bus says that it has gone.
+  /// The bus says that it has disconnected.
   func hasGone() {
     hasLeft = true
     leave()
   }
 
-  /// Nothing is kept for it from now on.
+  /// It is not tracked from now on.
   func leave() {
     withExtendedLifetime(self) {
       guard !ended else { return }
