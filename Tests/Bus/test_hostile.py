@@ -13,7 +13,7 @@ from jeepney.io.blocking import open_dbus_connection
 import hung_files
 from client import NAME, PATH, PATIENCE, buffer, wait_until
 from harness import DGPU, IGPU, STRANGER, BusTest
-from victims import VictimTest, milliseconds
+from victims import MARGIN, VictimTest, milliseconds
 
 BROKER = DBusAddress(PATH, bus_name=NAME, interface=NAME)
 PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
@@ -92,6 +92,7 @@ class HungFiles(VictimTest):
 
     def test_who_has_too_many_is_refused_and_nobody_else(self):
         """By a user who is not ours: its closers are as many as it may have, and hold up nobody's files."""
+        quiet = self.measure(50)
         attacker = subprocess.Popen(
             ["/usr/bin/python3", "-c", STUCK, self.bus.address, f"{self.folder}/hung/file"], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=STRANGER, group=STRANGER, extra_groups=[])
@@ -106,7 +107,7 @@ class HungFiles(VictimTest):
         for _ in range(200):
             pings.append(self.ping())
             places.append(self.place(fresh=True))
-        self.assertLess(max(places), max(pings) + 0.25, "seconds that a victim's slowest question took")
+        self.assertLess(max(places), max(pings) + 5 * MARGIN * quiet.crowd(), "seconds that the slowest took")
         self.assertLess(self.daemon.threads(), 12)
         self.daemon.wait_for_no("/memfd:primed:game ")
         attacker.communicate("")
@@ -135,6 +136,7 @@ class SlowCloses(VictimTest):
     """Closes that wait, without any privilege and of files of an innocent type."""
 
     def test_a_victim_does_not_wait_for_them(self):
+        quiet = self.measure(50)
         attacker = subprocess.Popen(
             ["/usr/bin/python3", "-c", SLOW_CLOSES, self.bus.address], text=True, stdout=subprocess.PIPE,
             user=STRANGER, group=STRANGER, extra_groups=[])
@@ -145,7 +147,7 @@ class SlowCloses(VictimTest):
             places.append(self.place())
         self.assertEqual(attacker.wait(), 0)
         print(f"      {len(places)} questions; median, max in ms: Ping {milliseconds(pings)}, Place {milliseconds(places)}")
-        self.assertLess(max(places), max(pings) + 0.15, "seconds that the slowest took")
+        self.assertLess(max(places), max(pings) + 3 * MARGIN * quiet.crowd(), "seconds that the slowest took")
         # Each close waits for a grace period of the kernel's, which on a busy machine is long.
         self.daemon.wait_for_no("anon_inode:inotify", 120)
 
