@@ -67,7 +67,7 @@ private struct CallContext {
 
   func track() { connection.track(caller, call.sender) }
 
-  /// Fills in what the caller said for all its questions.
+  /// Adds the hints of the caller's SetDefaults that the question does not give.
   func complete(_ hints: inout Hints) {
     known?.complete(&hints)
     // `explain` fills all that `verdicts` does.

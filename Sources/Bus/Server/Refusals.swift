@@ -32,7 +32,7 @@ extension BusConnection {
     track(caller, sender)
     whenIdentified(caller) { uid in
       let user = uid.map { " of uid \($0)" } ?? ""
-      let others = unsaid == 0 ? "" : " (\(unsaid) more refusals before it went unsaid)"
+      let others = unsaid == 0 ? "" : " (\(unsaid) earlier refusals were not logged)"
       Log.write(
         .notice, "refused a call from \(name)\(user): \(failure.message)\(others)",
         [("SENDER", name)] + (uid.map { [("UID", "\($0)")] } ?? []))

@@ -17,7 +17,7 @@ internal import Placement
 
 final class Tracked {
   let name: String
-  /// Later ones have higher numbers.
+  /// Its place in the order of arrival: later ones have higher numbers.
   let arrival: UInt64
   private let bus: OpaquePointer
   private var match: OpaquePointer?
@@ -103,17 +103,18 @@ final class Tracked {
 
   // MARK: Its hints
 
-  /// SetDefaults: from now on for all its questions.
+  /// SetDefaults: these hints hold for its later questions.
   func use(_ hints: Hints) { defaults = hints == Hints() ? nil : Defaults(hints) }
 
-  /// Fills in what it said for all its questions.
+  /// Adds the hints of SetDefaults that the question does not give.
   func complete(_ hints: inout Hints) {
     if let defaults { hints = hints.filled(from: defaults.hints) }
   }
 
   // MARK: Its user
 
-  /// At once where it is known; nil: the connection has gone, or is not kept.
+  /// Calls `then` with the user, at once if it is known; nil: it has disconnected, or is no longer
+  /// tracked.
   func whenIdentified(_ then: @escaping (uid_t?) -> Void) {
     if uid != nil || ended { return then(uid) }
     waiting.append(then)
@@ -159,8 +160,8 @@ final class Tracked {
     return call
   }
 
-  /// `then` gets the reply, and this object as its userdata, as long as the slot is kept that comes
-  /// back.
+  /// Sends a call; `then` gets the reply, with this object as userdata. Freeing the returned slot
+  /// cancels it.
   private func ask(
     _ method: String, _ argument: String, _ then: sd_bus_message_handler_t
   ) throws(Errno) -> OpaquePointer? {
