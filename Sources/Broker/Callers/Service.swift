@@ -162,7 +162,10 @@ final class Service: BrokerService {
     var query = query
     query.hints.user = user
     query.hints.touchable = touchable(by: user)
-    if query.hints.touchable.isEmpty { query.hints.fresh = false }
+    if query.hints.touchable.isEmpty {
+      query.hints.wake = false
+      query.hints.fresh = false
+    }
     let fd = Load(fds: 1)
     let isWatched = clients.watch(
       query.hints.clientPID, take: { quotas.take(fd, for: caller) },

@@ -6,8 +6,9 @@
 
 /// What an observation may touch beyond the render nodes of devices that are awake.
 package struct ProbeScope: Sendable, Equatable {
-  /// Sleeping devices that may be woken.
-  package var wakeable: DeviceSet
+  /// Sleeping devices may be woken: those of `touchable`.
+  package var wake: Bool
+  private var touchable: DeviceSet
   /// Devices with only a card node that may be opened all the same. Opening a card makes primed DRM
   /// master until it drops that, if there is no master; a compositor that starts at that moment
   /// does not get its card. A compositor that already drives the card is master and names the card
@@ -15,23 +16,26 @@ package struct ProbeScope: Sendable, Equatable {
   package var cards: DeviceSet
 
   package init(wake: Bool = false, cards: DeviceSet = DeviceSet()) {
-    wakeable = wake ? .all : []
+    self.wake = wake
+    touchable = .all
     self.cards = cards
   }
 
   /// The devices that the asker names, and the primary device.
   package init(_ asker: QueryContext, among devices: borrowing DeviceTable) {
-    wakeable = asker.wake ? asker.touchable : []
+    wake = asker.wake
+    touchable = asker.touchable
     cards = asker.named
     if asker.primary == nil, let primary = devices.primary { cards.insert(primary) }
     cards = cards.intersection(devices.cardOnly).intersection(asker.touchable)
   }
 
-  package var wake: Bool { !wakeable.isEmpty }
+  /// Devices that may be woken.
+  package var wakeable: DeviceSet { wake ? touchable : [] }
 
   /// The slot now belongs to another device, or to none.
   package mutating func scrub(_ slot: DeviceSlot) {
-    wakeable.remove(slot)
+    touchable.remove(slot)
     cards.remove(slot)
   }
 
