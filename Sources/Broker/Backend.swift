@@ -98,7 +98,7 @@ final class Backend {
     set { introspector?.measurement.onChange = newValue }
   }
 
-  /// The service is up: starts what it can do without at first.
+  /// Called when the service is up: starts introspection, which it can do without at first.
   func start(_ engine: QueryEngine) { introspector?.start(engine) }
 
   func devicesChanged() { introspector?.devicesChanged() }

@@ -33,8 +33,6 @@ package final class Daemon {
     backend = try Backend(options, loop)
     var settings = EngineSettings()
     settings.cachedBuffers = options.cachedBuffers
-    // Limits.perUser bounds each user's questions; this is only an upper bound.
-    settings.pendingQueries = 65_536
     settings.kernel = backend.kernel
     pairsPath = options.pairsPath
     settings.ownPairs = pairsPath.map(readOwnPairs) ?? []
@@ -194,12 +192,13 @@ package final class Daemon {
   }
 }
 
-/// At RLIMIT_NOFILE sd-bus drops the connection without an error.
+/// sd-bus leaves the bus, without an error, when a message has more fds than there is room for.
 private func whyTheBusMayBeLost() -> String {
   let limit = Int32(clamping: primed_fd_limit())
-  let isFull = !(0..<limit).contains { fcntl($0, F_GETFD) < 0 }
-  return isFull
-    ? "all \(limit) fds are used up, \(Strangers.waiting) of them by files whose close is stuck"
+  let free = (0..<limit).count { fcntl($0, F_GETFD) < 0 }
+  return free < Limits.fdsOfAMessage
+    ? "its message had no room: \(Int(limit) - free) of \(limit) fds are in use,"
+      + " \(Strangers.waiting) of them by files whose close is stuck"
     : "it ended, or closed the connection"
 }
 

@@ -9,8 +9,7 @@ internal import Ports
 final class DeviceKeeper {
   private(set) var registry = Registry()
   private(set) var table: DeviceTable
-  /// Called once per change, with `table` made anew.
-  /// What changed, and the devices before it.
+  /// Called once per change, with `table` made anew: what changed, and the devices before it.
   var onChange: (([RegistryChange], DeviceTable) -> Void)?
   private(set) var timeouts: UInt64 = 0
 
@@ -148,7 +147,7 @@ final class DeviceKeeper {
     if !table.toAssess(scope).isEmpty { readPower() }
     let open = table.toAssess(scope)
     let pending = Countdown(open.count + 1, done)
-    for slot in open { assess(slot, wake: scope.wake, done: pending.step) }
+    for slot in open { assess(slot, wake: scope.wakeable.contains(slot), done: pending.step) }
     pending.step()
   }
 

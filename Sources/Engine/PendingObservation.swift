@@ -68,6 +68,7 @@ final class PendingObservation {
 
   /// The slot now belongs to another device, or to none.
   func scrub(_ slot: DeviceSlot) {
+    scope.scrub(slot)
     look.scrub(slot)
     evidence.scrub(slot)
   }
@@ -131,15 +132,13 @@ final class PendingObservation {
     guard let entry = keeper.registry[slot] else { return pending.step() }
     let incarnation = keeper.incarnation(of: slot)
     var task = ProbeTask(
-      device: entry.description, buffer: buffer, method: method, wake: scope.wake, user: user,
-      size: size)
+      device: entry.description, buffer: buffer, method: method,
+      wake: scope.wakeable.contains(slot), user: user, size: size)
     // An import into the exporter itself attaches nothing.
     let others = exporters.without(slot)
     task.exporters = others.devices
-    if !scope.wake {
-      task.mustBeAwake = keeper.table.wokenByAttachment(others)
-        .compactMap { keeper.registry[$0]?.description }
-    }
+    task.mustBeAwake = keeper.table.wokenByAttachment(others).subtracting(scope.wakeable)
+      .compactMap { keeper.registry[$0]?.description }
     count()
     prober.probe(task, at: slot) { outcome in
       if incarnation == self.keeper.incarnation(of: slot) {

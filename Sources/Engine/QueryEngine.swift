@@ -168,6 +168,15 @@ package final class QueryEngine {
     return decide(query, cached: true, stale: stale)
   }
 
+  /// Whether each plane was looked at less than so long ago.
+  package func wasLookedAt(_ query: Query, within age: Milliseconds) -> Bool {
+    let now = time.now
+    return (0..<query.planes.count).allSatisfy { i in
+      guard let found = cache.find(query.planes[i]) else { return false }
+      return !cache[found].seeded && now < cache[found].observed + age
+    }
+  }
+
   /// Looks at the buffer first. `buffers` are the distinct dma-bufs of the planes, held until the
   /// probes are over and no longer. Questions about a buffer that is being probed join that probe.
   package func answer(
@@ -334,13 +343,13 @@ package final class QueryEngine {
     return true
   }
 
-  /// Calls `then` once this look is over; or, if it asks no sleeping device and this query allows
-  /// that, once another look after it is over.
+  /// Calls `then` once this look is over; or, if this asker lets it wake a device that those before
+  /// it don't, once another look after it is over.
   private func join(
     _ look: PendingObservation, at buffer: HeldBuffer, _ query: Query, _ scope: ProbeScope,
     _ then: @escaping () -> Void
   ) {
-    if look.scope.wake || !query.hints.wake {
+    if scope.wakeable.subtracting(look.scope.wakeable).isEmpty {
       look.join(scope, fresh: query.hints.fresh)
       look.wait(then)
     } else {

@@ -47,9 +47,13 @@ package enum Limits {
   package static let perConnection = Load(questions: 256, fds: 512, subscriptions: 1024)
   package static let perUser = Load(questions: 512, fds: 1024, subscriptions: 4096)
   package static let watchesInAll = 16_384
-  package static let questionsInAll = 4_096
-  /// Fds kept free for the bus's next message (253 at most), probes, nodes and guards: at
-  /// RLIMIT_NOFILE sd-bus would leave the bus.
+  /// Twice what one user can have on the 256 connections that a bus gives it, while the bus has not
+  /// told yet whose they are.
+  package static let questionsInAll = 2 * 256 * perUnknown.questions
+  /// Fds that the kernel passes in one message, at most (SCM_MAX_FD).
+  package static let fdsOfAMessage = 253
+  /// Fds kept free for the bus's next message, probes, nodes and guards: at RLIMIT_NOFILE sd-bus
+  /// would leave the bus.
   package static let reservedFDs = 384
   /// Fds of one user whose closes are stuck, or wait for such a one, before its questions are
   /// refused.
@@ -71,6 +75,8 @@ package enum Limits {
 
   /// Looks that a user may force with the hint `fresh`.
   package static let freshLooksPerSecond = 64
+  /// A look at a buffer that is younger answers what any user but root asks afresh.
+  package static let freshLookAge: Milliseconds = 100
   /// Messages that are read, if there are so many, before the next buffer is looked at.
   package static let messagesBeforeALook = 32
   /// Devices that wake and fall asleep are told of once in this time, to everybody.

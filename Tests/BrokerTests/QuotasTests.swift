@@ -73,6 +73,15 @@ import Testing
     #expect(flood(quotas, second) == Limits.perConnection.questions)
   }
 
+  @Test func allUsersTogetherHaveAShare() {
+    let quotas = Quotas(fdLimit: 1 << 20)
+    let taken = (0..<1_000).reduce(0) { $0 + flood(quotas, caller(":1.\($1)")) }
+    #expect(taken == Limits.questionsInAll)
+    #expect(!quotas.take(question, for: caller(":1.0")))
+    quotas.giveBack(question, of: caller(":1.0"))
+    #expect(quotas.take(question, for: caller(":1.1000")))
+  }
+
   @Test func fdsAreKeptFreeForTheBus() {
     let quotas = Quotas(fdLimit: Limits.reservedFDs + 10)
     #expect(flood(quotas, caller(":1.1")) == 10)

@@ -13,8 +13,11 @@ KIND, ADDRESS, NAME = sys.argv[1:]
 INTERFACE, PATH = "org.primed.Broker1", "/org/primed/Broker1"
 BROKER = DBusAddress(PATH, bus_name=NAME, interface=INTERFACE)
 PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
-CONNECTIONS = 2
-WINDOW = 8   # calls that each has under way
+# Of the 256 that dbus-daemon gives a user, primed and the service that does nothing are attacked by half each.
+CONNECTIONS = 120
+# Calls with many fds: while dbus-daemon's queue to primed has 64 of them it refuses everybody's calls, so that more of
+# these attack the bus and not primed.
+FEW, WINDOW = 2, 8
 FRESH = {"fresh": ("b", True), "explain": ("b", True), "wake": ("b", True)}
 
 
@@ -61,10 +64,10 @@ def ended():
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
-def call_without_end(make):
-    connections = [open_dbus_connection(ADDRESS, enable_fds=True) for _ in range(CONNECTIONS)]
+def call_without_end(make, count, window):
+    connections = [open_dbus_connection(ADDRESS, enable_fds=True) for _ in range(count)]
     for bus in connections:
-        for _ in range(WINDOW):
+        for _ in range(window):
             send(bus, *make())
     print("attacking", flush=True)
     while not ended():
@@ -89,4 +92,5 @@ if __name__ == "__main__":
     if KIND == "come_and_go":
         come_and_go()
     else:
-        call_without_end(getattr(Calls, KIND))
+        has_many_fds = KIND in ("many", "unnamed")
+        call_without_end(getattr(Calls, KIND), *((FEW, WINDOW) if has_many_fds else (CONNECTIONS, 1)))

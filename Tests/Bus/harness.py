@@ -146,9 +146,9 @@ class Primed:
                 return len(links)
         raise AssertionError(f"primed's open fds, not {count}:\n" + "\n".join(links))
 
-    def wait_for_no(self, start):
+    def wait_for_no(self, start, seconds=PATIENCE):
         """Until no fd is open whose link begins so."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + seconds
         while any(link.startswith(start) for link in self.links()):
             assert time.monotonic() < deadline, f"primed has {start} open"
 

@@ -1,17 +1,18 @@
 """A hostile file system: FUSE whose server leaves one process, its victim, waiting. A close of such a file
-asks the server (FLUSH) and waits for as long as it likes; so does a stat."""
+asks the server (FLUSH) and waits for as long as it likes; so does a stat. Whoever reads a file, or a page of it that is
+mapped, waits too."""
 import ctypes
 import os
 import struct
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-LOOKUP, GETATTR, OPEN, FLUSH, INIT = 1, 3, 14, 25, 26
+LOOKUP, GETATTR, OPEN, READ, FLUSH, INIT = 1, 3, 14, 15, 25, 26
 ROOT_MODE, FILE_MODE = 0o040777, 0o100666
 MNT_DETACH = 2
 
 
 def attributes(inode, mode):
-    return struct.pack("<6Q10I", inode, 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+    return struct.pack("<6Q10I", inode, 4096, 8, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
 
 class HungFiles:
@@ -37,6 +38,12 @@ class HungFiles:
     def open(self, name="file"):
         return os.open(f"{self.folder}/{name}", os.O_RDWR)
 
+    def wait_for_read(self):
+        """Until somebody's read of a page has begun to hang."""
+        asked = os.read(self.flushes, 1)
+        if asked != b"r":
+            raise AssertionError(f"the file system was asked {asked}")
+
     def wait_for_flush(self):
         """Until a close of the victim's has begun to hang, in a thread that is not its main one."""
         asked = os.read(self.flushes, 1)
@@ -61,6 +68,8 @@ def serve(device, flushes, victim):
         if os.path.exists(f"/proc/{victim}/task/{thread}"):
             os.write(flushes, b"?" if code != FLUSH else b"m" if thread == victim else b"f")
             continue
+        if code == READ:
+            os.write(flushes, b"r")
         answer = None
         if code == INIT:
             answer = struct.pack("<4I2H3I", 7, 31, 0, 0, 0, 0, 4096, 0, 0) + bytes(28)

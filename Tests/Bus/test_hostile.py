@@ -1,6 +1,7 @@
 """Fds that are not what they should be, wherever in a message they are."""
 import array
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -12,12 +13,13 @@ from jeepney.io.blocking import open_dbus_connection
 import hung_files
 from client import NAME, PATH, PATIENCE, buffer, wait_until
 from harness import DGPU, IGPU, STRANGER, BusTest
+from victims import MARGIN, VictimTest, milliseconds
 
 BROKER = DBusAddress(PATH, bus_name=NAME, interface=NAME)
 PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
 
 
-class HungFiles(BusTest):
+class HungFiles(VictimTest):
     """primed's close of a stranger's file never returns; nobody waits for it."""
 
     def setUp(self):
@@ -90,15 +92,22 @@ class HungFiles(BusTest):
 
     def test_who_has_too_many_is_refused_and_nobody_else(self):
         """By a user who is not ours: its closers are as many as it may have, and hold up nobody's files."""
+        quiet = self.measure(50)
         attacker = subprocess.Popen(
             ["/usr/bin/python3", "-c", STUCK, self.bus.address, f"{self.folder}/hung/file"], text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=STRANGER, group=STRANGER, extra_groups=[])
-        self.assertIn("LimitsExceeded", attacker.stdout.readline())
-        slowest, before = 0, time.monotonic()
+        why = "files that you sent can't be closed"
+        for call in ("Place", "PlaceMany", "PlaceMany"):
+            line = attacker.stdout.readline()
+            self.assertIn("LimitsExceeded", line, call)
+            self.assertIn(why, line, call)
+        self.assertEqual(self.client.get("Statistics")["refused-calls"], 3)
+        self.daemon.read_log(until=f"of uid {STRANGER}: {why}")
+        pings, places = [], []
         for _ in range(200):
-            self.assertEqual(self.client.place("game", fresh=True).device, DGPU)
-            slowest, before = max(slowest, time.monotonic() - before), time.monotonic()
-        self.assertLess(slowest, 0.25, "seconds that a victim's slowest question took")
+            pings.append(self.ping())
+            places.append(self.place(fresh=True))
+        self.assertLess(max(places), max(pings) + 5 * MARGIN * quiet.crowd(), "seconds that the slowest took")
         self.assertLess(self.daemon.threads(), 12)
         self.daemon.wait_for_no("/memfd:primed:game ")
         attacker.communicate("")
@@ -123,27 +132,94 @@ with open_dbus_connection(sys.argv[1], enable_fds=True) as bus:
 """ % (PATH, NAME)
 
 
-class SlowCloses(BusTest):
+class SlowCloses(VictimTest):
     """Closes that wait, without any privilege and of files of an innocent type."""
 
     def test_a_victim_does_not_wait_for_them(self):
+        quiet = self.measure(50)
         attacker = subprocess.Popen(
             ["/usr/bin/python3", "-c", SLOW_CLOSES, self.bus.address], text=True, stdout=subprocess.PIPE,
             user=STRANGER, group=STRANGER, extra_groups=[])
         self.assertEqual(attacker.stdout.readline(), "sending\n")
-        times = []
-        while attacker.poll() is None or len(times) < 200:
-            since = time.monotonic()
-            self.assertEqual(self.client.place("game").device, DGPU)
-            times.append(time.monotonic() - since)
+        pings, places = [], []
+        while attacker.poll() is None or len(places) < 200:
+            pings.append(self.ping())
+            places.append(self.place())
         self.assertEqual(attacker.wait(), 0)
-        times.sort()
-        print(f"      {len(times)} questions: p50 {times[len(times) // 2] * 1e3:.1f} ms, max {times[-1] * 1e3:.1f} ms")
-        self.assertLess(times[-1], 0.15, "seconds that the slowest took")
-        self.daemon.wait_for_no("anon_inode:inotify")
+        print(f"      {len(places)} questions; median, max in ms: Ping {milliseconds(pings)}, Place {milliseconds(places)}")
+        self.assertLess(max(places), max(pings) + 3 * MARGIN * quiet.crowd(), "seconds that the slowest took")
+        # Each close waits for a grace period of the kernel's, which on a busy machine is long.
+        self.daemon.wait_for_no("anon_inode:inotify", 120)
 
 
-# Sends files whose close is stuck until it is refused, and prints what came.
+# Has an epoll watch pipes, waits for it with a buffer that is a page of the file given, and sends the pipes when told
+# to. While the page is not there, the wait holds the epoll's mutex, which the last close of each pipe takes. The call
+# that it sends to is no method of primed's, but its last, a Place.
+HELD_EPOLL = """
+import array, ctypes, mmap, os, select, socket, sys, threading
+from jeepney import DBusAddress, new_method_call
+from jeepney.io.blocking import open_dbus_connection
+libc = ctypes.CDLL(None)
+broker = DBusAddress(%r, bus_name=%r, interface=%r)
+peer = DBusAddress(%r, bus_name=%r, interface="org.freedesktop.DBus.Peer")
+page = mmap.mmap(os.open(sys.argv[2], os.O_RDWR), 4096)
+buffer = ctypes.c_char.from_buffer(page)
+epoll = select.epoll()
+pipes = [os.pipe() for _ in range(20)]
+for _, writing in pipes: epoll.register(writing, select.EPOLLOUT)
+wait = threading.Thread(target=libc.epoll_wait, args=(epoll.fileno(), ctypes.byref(buffer), 12, -1), daemon=True)
+with open_dbus_connection(sys.argv[1], enable_fds=True) as bus:
+    wait.start()
+    print("waiting", flush=True)
+    sys.stdin.readline()
+    def send(call, fds):
+        data = call.serialise(serial=next(bus.outgoing_serial), fds=fds)
+        bus.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        for fd in fds: os.close(fd)
+    for first in (0, 5, 10):
+        send(new_method_call(peer, "Ping"), array.array("i", [w for _, w in pipes[first:first + 5]]))
+    place = new_method_call(broker, "Place", "aha{sv}", ([pipes[15][1]], {}))
+    send(place, array.array("i", [w for _, w in pipes[16:]]))
+    print("sent", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+""" % (PATH, NAME, NAME, PATH, NAME)
+
+
+class HeldEpoll(VictimTest):
+    """The last close of any file that an epoll watches waits until the epoll's owner lets go of it."""
+
+    def setUp(self):
+        super().setUp()
+        self.files = hung_files.HungFiles(f"{self.folder}/hung", self.daemon.process.pid)
+        self.addCleanup(self.files.end)
+
+    def test_a_victim_does_not_wait_for_it(self):
+        quiet = self.measure(100)
+        attacker = subprocess.Popen(
+            ["/usr/bin/python3", "-c", HELD_EPOLL, self.bus.address, f"{self.folder}/hung/file"], text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, user=STRANGER, group=STRANGER, extra_groups=[])
+        self.addCleanup(attacker.stdout.close)
+        self.addCleanup(attacker.wait)
+        self.addCleanup(self.files.end)
+        self.assertEqual(attacker.stdout.readline(), "waiting\n")
+        self.files.wait_for_read()
+        # Else primed's closes might come before the attacker's own, and not be the last ones.
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        attacker.stdin.write("send\n")
+        attacker.stdin.flush()
+        self.assertEqual(attacker.stdout.readline(), "sent\n")
+        self.daemon.process.send_signal(signal.SIGCONT)
+        self.assert_undisturbed(quiet, 200)
+        self.assertGreater(self.daemon.threads(), 1, "no close was stuck")
+        self.assertTrue(any(link.startswith("pipe:") for link in self.daemon.links()))
+        self.files.end()
+        attacker.communicate("")
+        self.daemon.wait_for_fds(self.fds_at_start)
+        self.daemon.wait_for_threads(1)
+
+
+# Sends files whose close is stuck until it is refused, then a PlaceMany of two, and prints the three errors.
 STUCK = """
 import array, os, socket, sys, time
 from jeepney import DBusAddress, MessageType, new_method_call
@@ -151,21 +227,22 @@ from jeepney.io.blocking import open_dbus_connection
 broker = DBusAddress(%r, bus_name=%r, interface=%r)
 files = [os.open(sys.argv[2], os.O_RDWR) for _ in range(14)]
 with open_dbus_connection(sys.argv[1], enable_fds=True) as bus:
-    def ask(beside, hints):
+    def ask(beside, call):
         fds = array.array("i", beside)
-        game = os.memfd_create("primed:terminal")
-        call = new_method_call(broker, "Place", "aha{sv}", ([game], hints))
         data = call.serialise(serial=next(bus.outgoing_serial), fds=fds)
         bus.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        os.close(game)
         while (reply := bus.receive(timeout=10)).header.message_type == MessageType.signal: pass
         return reply
-    ask([], {"fresh": ("b", True)})
+    game, heap = os.memfd_create("primed:terminal"), os.memfd_create("primed:heap")
+    place = new_method_call(broker, "Place", "aha{sv}", ([game], {"fresh": ("b", True)}))
+    ask([], place)
     for _ in range(400):
-        reply = ask(files, {"fresh": ("b", True)})
+        reply = ask(files, place)
         if reply.header.message_type == MessageType.error: break
         time.sleep(0.01)   # closers come one by one
-    print(reply.header.fields, flush=True)
+    print(reply.header.fields, reply.body, flush=True)
+    for item in ask([], new_method_call(broker, "PlaceMany", "a(aha{sv})", ([([heap], {}), ([heap], {})],))).body[0]:
+        print(item[5], flush=True)
     sys.stdin.read()
 """ % (PATH, NAME, NAME)
 
@@ -233,19 +310,48 @@ class Polkit(BusTest):
         self.assertEqual(cancelled, [asked[0][1]])
 
 
-class LongWords(BusTest):
+# Calls ReleaseDevice, or another method of the service named, with 28 MiB of combining marks, and prints the error.
+LONG_REASON = """
+import sys
+from jeepney import DBusAddress, MessageType, new_method_call
+from jeepney.io.blocking import open_dbus_connection
+with open_dbus_connection(sys.argv[1]) as bus:
+    service = DBusAddress(%r, bus_name=sys.argv[2], interface=%r)
+    call = new_method_call(service, "ReleaseDevice", "ts", (int(sys.argv[3]), "e" + "\u0301" * (14 << 20)))
+    print("sending", flush=True)
+    while (reply := bus.send_and_get_reply(call, timeout=60)).header.message_type == MessageType.signal: pass
+    print(reply.body)
+""" % (PATH, NAME)
+
+
+class LongWords(VictimTest):
     """Words of a length that nobody means: refused, before any right is asked for, and given back."""
 
     def test_a_long_reason(self):
+        """Others wait while it is read and found to be UTF-8, which takes some of the time in which the bus passes it
+        on; cutting it by characters took seconds."""
         before = self.anonymous()
-        marks = "e" + "\u0301" * (14 << 20)
-        since = time.monotonic()
-        with self.refused("InvalidArgument", "longer than 1024 bytes"):
-            self.client.release(DGPU, marks)
-        print(f"      a reason of 28 MiB: {time.monotonic() - since:.2f} s")
+        ping, passing, said = self.slowest(self.ping, "test.Idle")
+        place, _, refusal = self.slowest(self.place, NAME)
+        print(f"      the slowest beside a reason of 28 MiB, in ms: Ping {ping * 1e3:.0f}, Place {place * 1e3:.0f};"
+              f" passed on in {passing * 1e3:.0f}")
+        self.assertIn("longer than 1024 bytes", refusal)
+        self.assertLess(place, 3 * passing + 1, f"seconds; the other service said {said}")
         self.client.settle()   # the reply goes out before the call is let go of
         self.assertLess(self.anonymous(), before + 512, "kB of anonymous memory")
-        self.assertEqual(self.client.place("game").device, DGPU)
+
+    def slowest(self, ask, service):
+        """The slowest call of the victim's while a stranger sends its words, for how long that was, and what the
+        stranger was told."""
+        sender = subprocess.Popen(
+            ["/usr/bin/python3", "-c", LONG_REASON, self.bus.address, service, str(DGPU)], text=True,
+            stdout=subprocess.PIPE, user=STRANGER, group=STRANGER, extra_groups=[])
+        self.assertEqual(sender.stdout.readline(), "sending\n")
+        since = time.monotonic()
+        times = [ask()]
+        while sender.poll() is None:
+            times.append(ask())
+        return max(times), time.monotonic() - since, sender.communicate()[0]
 
     def test_a_reason_is_logged_in_one_line(self):
         os.close(self.client.release(DGPU, "a\nb"))

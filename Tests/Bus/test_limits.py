@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import pwd
 import signal
 import subprocess
 import sys
@@ -11,9 +12,10 @@ import time
 from gi.repository import GLib
 
 import harness
+import hung_files
 import private_bus
 from client import ERROR, INTENT, NAME, NATIVE, PATH, Refused, wait_until
-from harness import DGPU, IGPU, BusTest, Primed, laptop
+from harness import DGPU, IGPU, STRANGER, BusTest, Primed, laptop
 
 # Each asks about another buffer, so that each is a question of its own.
 GAMES = [{"id": f"game{i}", "exporter": "dgpu", "home": "dedicated", "residency": "dedicated"} for i in range(400)]
@@ -62,6 +64,24 @@ class Floods(HungDevice):
             answers = self.flood(self.client, 200)
             wait_until(lambda: len(answers) == 200, "all answers")
             self.assertEqual(self.refused(answers), 0)
+
+    def test_who_has_too_many_under_way_is_counted_and_named(self):
+        """A connection has 256 questions under way at most."""
+        self.identify(self.client)
+        self.daemon.happen("hang dgpu")
+        # All that it finds when it goes on is read before the first buffer is looked at.
+        self.daemon.process.send_signal(signal.SIGSTOP)
+        answers, last = self.flood(self.client, 300), []
+        self.client.place_later(last.append, "video")
+        self.client.ask_bus("GetId")   # the bus has passed them on
+        self.daemon.process.send_signal(signal.SIGCONT)
+        wait_until(lambda: len(answers) == 300 and last, "all answers")
+        why = "too many questions of yours"
+        self.assertEqual(self.refused(answers), 300 - 256)
+        self.assertEqual(sum(why in one.details.get("error", "") for one in answers), 300 - 256)
+        self.assertIn(why, last[0].message)
+        self.assertEqual(self.client.get("Statistics")["refused-calls"], 300 - 256 + 1)
+        self.daemon.read_log(until=f"of uid {os.getuid()}: {why}")
 
     def test_who_leaves_with_questions_under_way_leaves_nothing(self):
         flooder = self.connect()
@@ -152,6 +172,29 @@ class Ends(BusTest):
         lonely = Primed("unix:path=/nonexistent", self.folder, self.scenario, wait=False)
         self.addCleanup(lonely.stop)
         self.assertEqual(lonely.exit_code(), 1)
+
+
+class UsedUpFds(BusTest):
+    """Files whose close is stuck take all fds: primed says so and ends, rather than be deaf."""
+
+    limits = ("prlimit", "--nofile=424")
+    leaves_daemon_running = False
+
+    def test_a_line_and_another_start(self):
+        files = hung_files.HungFiles(f"{self.folder}/hung", self.daemon.process.pid)
+        self.addCleanup(files.end)
+        file, sender = files.open(), self.connect()
+        for _ in range(3):
+            sender.call_later(lambda reply: None, "Unknown", None, [file] * 200)
+        os.close(file)
+        self.daemon.read_log(until="of 424 fds are in use, ")
+        self.assertIn("the bus is lost: its message had no room", self.daemon.log)
+        wait_until(lambda: not self.client.ask_bus("NameHasOwner", "s", NAME), "the name to be free")
+        again = Primed(self.bus.address, self.folder, self.scenario)
+        self.addCleanup(again.stop)
+        self.assertEqual(self.client.place("game").device, DGPU)
+        files.end()   # until then the kernel keeps the process
+        self.assertEqual(self.daemon.exit_code(), 1)
 
 
 class Policy(BusTest):
@@ -322,8 +365,51 @@ class FreshFlood(Seats):
         self.assertEqual(power, ["active"])
 
 
+# Has so many connections, each of which says SetDefaults; prints how many of them primed refused.
+CALLERS = """
+import sys
+from jeepney import DBusAddress, MessageType, new_method_call
+from jeepney.io.blocking import open_dbus_connection
+broker = DBusAddress(%r, bus_name=%r, interface=%r)
+connections, refused = [], 0
+for _ in range(int(sys.argv[2])):
+    bus = open_dbus_connection(sys.argv[1])
+    reply = bus.send_and_get_reply(new_method_call(broker, "SetDefaults", "a{sv}", ({"primary-device": ("t", 1)},)))
+    refused += reply.header.message_type == MessageType.error
+    connections.append(bus)
+print(refused, flush=True)
+sys.stdin.read()
+""" % (PATH, NAME, NAME)
+
+
 class ManyCallers(BusTest):
-    """More of them than the bus lets primed watch, all of one user: another one is served."""
+    """More of them than the bus lets primed watch: who has few is served."""
+
+    def callers(self, user, count):
+        """Connections of this user's, until the test ends; how many of them were refused."""
+        process = subprocess.Popen(
+            ["/usr/bin/python3", "-c", CALLERS, self.bus.address, str(count)], text=True, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, user=user, group=STRANGER, extra_groups=[])
+        self.addCleanup(process.communicate, "")
+        return int(process.stdout.readline())
+
+    def assert_root_is_served(self):
+        root = self.connect()
+        root.set_defaults(primary_device=DGPU)
+        self.assertEqual(root.place("heap").device, DGPU)
+        self.assertEqual(self.client.place("terminal").device, IGPU)
+
+    def test_root_is_served_beside_one_user_who_has_all(self):
+        self.assertEqual(self.callers(STRANGER, 460), 460 - 128)
+        self.assert_root_is_served()
+        self.daemon.read_log(until="too many connections ask primed")
+
+    def test_root_is_served_beside_several_who_have_all(self):
+        users = sorted({user.pw_uid for user in pwd.getpwall()} - {0, STRANGER})[:4]
+        self.assertEqual(len(users), 4)
+        for user in users:
+            self.assertEqual(self.callers(user, 128), 0)
+        self.assert_root_is_served()
 
     def start_bus(self):
         return private_bus.Daemon(self.folder, self.bus_log, max_connections_per_user=1024)

@@ -55,7 +55,7 @@ def pack(directory, project, binaries):
     for name in ("README.md", "LICENSE"):
         shutil.copy(project / name, directory)
     shutil.copytree(project / "Tests/Guest/tests", directory / "tests", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("client.py", "contract.py"):   # the tests on a bus ask by the same client
+    for name in ("client.py", "contract.py", "hung_files.py"):   # shared with the tests on a bus
         shutil.copy(project / "Tests/Bus" / name, directory / "tests")
     # What the tests' own programs in C share with it.
     shutil.copytree(project / "Sources/CBPF/include", directory / "include")

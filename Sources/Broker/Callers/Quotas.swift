@@ -30,7 +30,8 @@ final class Quotas {
   /// - Parameter fdLimit: RLIMIT_NOFILE. If it is low, one user gets at most half of what is left.
   init(fdLimit: Int) {
     let fds = max(0, fdLimit - Limits.reservedFDs)
-    inAll = Load(questions: .max, fds: fds, subscriptions: Limits.watchesInAll)
+    inAll = Load(
+      questions: Limits.questionsInAll, fds: fds, subscriptions: Limits.watchesInAll)
     var mine = Limits.perUser
     mine.fds = min(mine.fds, fds / 2)
     ofUser = mine
@@ -61,7 +62,7 @@ final class Quotas {
     total = total + load
   }
 
-  /// false: the user has too many tracked connections already.
+  /// Records the connection's user. false: the user has too many tracked connections already.
   @discardableResult
   func identify(_ caller: Caller, as uid: uid_t) -> Bool {
     let account = accounts[caller] ?? Account()

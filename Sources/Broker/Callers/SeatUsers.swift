@@ -1,6 +1,6 @@
-// Users whose questions may use hardware beyond a first observation of a buffer: root, primed's own
-// user, and users with an active session on a seat. Questions of other users wake no device, open
-// no card node, and force no observations.
+// Whose questions may wake a device or open its card node: those of root, of primed's own user, and
+// of users with an active session on the device's seat. Questions of users who are active on the
+// seat of no device force no observations either.
 
 internal import CSystemd
 internal import Glibc
@@ -11,18 +11,31 @@ final class SeatUsers {
   /// Milliseconds for which what logind said (its files in /run/systemd/seats) is remembered.
   private static let memory: UInt64 = 1_000
 
-  private var known: [uid_t: (isActive: Bool, at: UInt64)] = [:]
+  typealias Seated = (slot: DeviceSlot, seat: String)
 
-  /// Whether the user's session is active on one of these seats. A user may not wake a device of
-  /// another seat.
-  func isActive(_ user: uid_t, on seats: @autoclosure () -> Set<String>) -> Bool {
-    if user == 0 || user == geteuid() { return true }
+  private var known: [uid_t: (devices: DeviceSet, generation: UInt64, at: UInt64)] = [:]
+  private let isActive: (uid_t, _ seat: String) -> Bool
+
+  init(isActive: @escaping (uid_t, String) -> Bool = { sd_uid_is_on_seat($0, 1, $1) > 0 }) {
+    self.isActive = isActive
+  }
+
+  /// The devices that questions of this user may wake, and whose card nodes they may open.
+  /// - Parameters:
+  ///   - generation: that of `devices`; in another generation a slot may be another device's.
+  func devices(
+    of user: uid_t, in generation: UInt64, among devices: @autoclosure () -> [Seated]
+  ) -> DeviceSet {
+    if user == 0 || user == geteuid() { return .all }
     let now = bootMilliseconds()
-    if let entry = known[user], now - entry.at < Self.memory { return entry.isActive }
+    if let entry = known[user], entry.generation == generation, now - entry.at < Self.memory {
+      return entry.devices
+    }
     if known.count >= Limits.connectionsInAll { known = [:] }
-    let isActive = seats().allSatisfy { sd_uid_is_on_seat(user, 1, $0) > 0 }
-    known[user] = (isActive, now)
-    return isActive
+    var found = DeviceSet()
+    for device in devices() where isActive(user, device.seat) { found.insert(device.slot) }
+    known[user] = (found, generation, now)
+    return found
   }
 }
 

@@ -11,9 +11,9 @@ internal import Ports
 
 package let primedVersion = Names.version
 
-/// The bus, as far as the service speaks to callers by itself.
+/// What the service needs of the bus connection.
 protocol Connections: AnyObject {
-  /// Will be heard of when it goes.
+  /// Whether `left` will be called for it.
   func isTracked(_ caller: Caller) -> Bool
   func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void)
   func placementChanged(_ answer: Answer, to caller: Caller)
@@ -32,13 +32,14 @@ final class Service: BrokerService {
   private var subscriptions = Subscriptions() {
     didSet { subscribed = subscriptions.count }
   }
-  /// Apart, since it is read at every question: reading them is checked for exclusive access.
+  /// A copy of `subscriptions.count`: it is read at every question, and reading `subscriptions`
+  /// costs a check for exclusive access.
   private var subscribed = 0
   private let quotas: Quotas
   private let clients: ClientProcesses
   private let strangers: Strangers
   let looks: Looks
-  private let seatUsers = SeatUsers()
+  private let seatUsers: SeatUsers
   private var freshLooks = FreshLooks()
   /// Set once the bus is there.
   unowned var connection: (any Connections)?
@@ -47,9 +48,10 @@ final class Service: BrokerService {
   /// - Parameter sources: the sources of evidence in use, strongest first.
   init(
     engine: QueryEngine, reader: any BufferReader, loop: EventLoop,
-    sources: @escaping (NoMove) -> [String]
+    seatUsers: SeatUsers = SeatUsers(), sources: @escaping (NoMove) -> [String]
   ) throws(Errno) {
     self.engine = engine
+    self.seatUsers = seatUsers
     self.reader = reader
     self.sources = sources
     guards = ReleaseGuards(loop: loop)
@@ -73,7 +75,7 @@ final class Service: BrokerService {
   func placeNow(
     _ query: Query, for caller: Caller, track: () -> Void, hold: () -> [HeldBuffer]?
   ) -> Answer? {
-    if isTooSoon(query, caller) {
+    if query.hints.fresh, let user = connection?.user(of: caller), isTooSoon(query, user) {
       return placeNow(query.asIfNotFresh, for: caller, track: track, hold: hold)
     }
     let answer = engine.answerNow(query)
@@ -86,16 +88,16 @@ final class Service: BrokerService {
     return answer
   }
 
-  /// What a user asks afresh beyond its pace is answered by the last look.
-  private func isTooSoon(_ query: Query, _ caller: Caller) -> Bool {
-    guard query.hints.fresh, let user = connection?.user(of: caller), user != 0 else {
-      return false
-    }
-    return !freshLooks.take(user, at: bootMilliseconds())
+  /// Whether a `fresh` question is answered by the last look: one at this buffer is young enough,
+  /// or the user has forced too many.
+  private func isTooSoon(_ query: Query, _ user: uid_t) -> Bool {
+    if user == 0 { return false }
+    return engine.wasLookedAt(query, within: Limits.freshLookAge)
+      || !freshLooks.take(user, at: bootMilliseconds())
   }
 
-  /// Looks behind an answer that was given. At a limit that answer stands until somebody asks
-  /// again.
+  /// Looks again behind an old answer that was sent. A change is sent as PlacementChanged. At a
+  /// limit nothing is done until the next question.
   private func look(_ again: Query, for caller: Caller, _ hold: () -> [HeldBuffer]?) {
     guard let buffers = hold() else { return }
     look(again, holding: buffers, for: caller) { _ in }
@@ -125,13 +127,17 @@ final class Service: BrokerService {
     let load = Load(questions: 1, fds: buffers.count)
     strangers.note(buffers, of: caller, connection?.user(of: caller))
     guard quotas.take(load, for: caller), let connection else { return then(.failure(.tooMuch)) }
+    let wasKnown = connection.user(of: caller) != nil
     connection.whenIdentified(caller) { [self] user in
       guard let user, !strangers.hasTooManyStuck(user) else {
         quotas.giveBack(load, of: caller)
         return then(.failure(user == nil ? .tooManyConnections : .stuckFiles))
       }
       looks.add(of: user) { [self] in
-        engine.answer(charged(query, to: user, caller), holding: buffers) { [self] result in
+        var query = charged(query, to: user, caller)
+        // If the user was known before, placeNow has checked this.
+        if query.hints.fresh, !wasKnown, isTooSoon(query, user) { query.hints.fresh = false }
+        engine.answer(query, holding: buffers) { [self] result in
           quotas.giveBack(load, of: caller)
           then(result.mapError { _ in .tooMuch })
         }
@@ -148,14 +154,15 @@ final class Service: BrokerService {
     }
   }
 
-  /// The question as the engine gets it: with the user who pays for what is remembered of it.
+  /// The question for the engine: with the user whose share of the cache it takes, and without what
+  /// the user may not do.
   private func charged(_ query: Query, to user: uid_t, _ caller: Caller) -> Query {
     var query = query
     query.hints.user = user
-    if !mayTouch(user) {
+    query.hints.touchable = touchable(by: user)
+    if query.hints.touchable.isEmpty {
       query.hints.wake = false
       query.hints.fresh = false
-      query.hints.mayOpenCards = false
     }
     let fd = Load(fds: 1)
     let isWatched = clients.watch(
@@ -165,14 +172,16 @@ final class Service: BrokerService {
     return query
   }
 
-  private func mayTouch(_ user: uid_t) -> Bool {
-    seatUsers.isActive(user, on: Set(engine.devices.map(\.description.seat)))
+  private func touchable(by user: uid_t) -> DeviceSet {
+    seatUsers.devices(
+      of: user, in: engine.generation,
+      among: engine.devices.map { ($0.slot, $0.description.seat) })
   }
 
   /// The engine's refusals of a release.
   private func busError(_ error: EngineError, _ device: DeviceNumber) -> BusError {
     switch error {
-    case .limitsExceeded: .limitsExceeded("too much is under way; try again later")
+    case .limitsExceeded: .tooMuch
     case .unknownDevice: .unknownDevice(device)
     case .released: .released(device)
     }
@@ -209,15 +218,26 @@ final class Service: BrokerService {
   }
 
   func explain(_ query: Query, _ answer: Answer) -> Explanation {
-    var text = engine.explain(query, answer)
-    let caller = Caller(id: query.hints.asker)
-    if query.hints.wake || query.hints.fresh, let user = connection?.user(of: caller),
-      !mayTouch(user)
-    {
-      text.evidence.append(
-        "wake and fresh are ignored: your user is not active on the devices' seat")
+    guard let user = connection?.user(of: Caller(id: query.hints.asker)) else {
+      return engine.explain(query, answer)
     }
+    var query = query
+    query.hints.touchable = touchable(by: user)
+    var text = engine.explain(query, answer)
+    if let ignored = ignored(query.hints) { text.evidence.append(ignored) }
     return text
+  }
+
+  /// A line of evidence about hints that are ignored, because of the seats the user is active on.
+  private func ignored(_ hints: Hints) -> String? {
+    if hints.touchable.isEmpty {
+      return hints.wake || hints.fresh
+        ? "wake and fresh are ignored: your user is not active on the seat of any device" : nil
+    }
+    let others = engine.devices.filter { !hints.touchable.contains($0.slot) }
+    guard hints.wake, !others.isEmpty else { return nil }
+    let names = others.compactMap { $0.description.node?.path }.joined(separator: ", ")
+    return "wake is ignored for \(names): your user is not active on the device's seat"
   }
 
   // MARK: Callers
@@ -253,7 +273,7 @@ final class Service: BrokerService {
     }
   }
 
-  /// A caller's words for the log, where they must not look like a line of ours.
+  /// A caller's text for the log: without line breaks, it can't fake a line of primed's.
   private static func oneLine(_ words: String) -> String {
     String(words.map { $0.isNewline ? " " : $0 })
   }
@@ -291,8 +311,8 @@ final class Service: BrokerService {
   var evidence: [String] { sources(noMove) }
   var pairs: PairTable { engine.pairs }
 
-  /// Root, and who runs primed, see all of it; others only what is held for themselves: what users
-  /// ask and when is nobody else's business.
+  /// All counters for root and primed's own user. Other users get only what is held for themselves,
+  /// since the totals would tell what others ask and when.
   func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)] {
     if user == 0 || user == geteuid() {
       return engine.statistics + [
@@ -306,11 +326,4 @@ final class Service: BrokerService {
       ("pending-queries", UInt64(load.questions)), ("watched-buffers", UInt64(load.subscriptions)),
     ]
   }
-}
-
-extension BusError {
-  fileprivate static let stuckFiles = BusError.limitsExceeded(
-    "files that you sent can't be closed, since their file system or driver does not answer")
-  fileprivate static let tooMuch = BusError.limitsExceeded(
-    "too much is under way for you, or for everybody; wait for answers, or use your own default")
 }

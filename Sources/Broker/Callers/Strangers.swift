@@ -31,8 +31,8 @@ final class Strangers {
     primed_rename_owner(Self.owner(caller, nil), user)
   }
 
-  /// The owner in CClose. A connection whose user is unknown is an owner of its own: no uid is that
-  /// high.
+  /// The owner's number in CClose: the uid, or while that is not known a number for the connection,
+  /// with the highest bit set, which no uid has.
   private static func owner(_ caller: Caller, _ user: uid_t?) -> UInt32 {
     user ?? UInt32(truncatingIfNeeded: caller.id) | 1 << 31
   }
@@ -40,7 +40,7 @@ final class Strangers {
   /// Fds that wait to be closed.
   static var waiting: Int { Int(primed_waiting_strangers()) }
 
-  /// Whether more of this user's fds can't be closed than Quotas allows.
+  /// Whether more of this user's fds can't be closed than Limits allows.
   func hasTooManyStuck(_ user: uid_t) -> Bool {
     primed_stuck_strangers(user) > Limits.stuckFDsPerUser
   }

@@ -1,4 +1,4 @@
-// Who may do what only an administrator should, beside root: whom polkit lets.
+// Asks polkit whether a user who is not root may do what takes an administrator.
 
 internal import CSystemd
 internal import Glibc
@@ -6,8 +6,8 @@ internal import Linux
 
 enum Ruling { case allowed, denied, userMustBeAsked }
 
-/// One question to polkit under way; without it nobody waits for the answer. polkit may ask the
-/// user: that can take minutes.
+/// One call of polkit in progress; dropping it drops the answer. polkit may ask the user for a
+/// password, so an answer can take minutes.
 final class Question {
   let caller: Caller
   let uid: uid_t
@@ -15,7 +15,7 @@ final class Question {
   var onAnswer: ((Ruling) -> Void)?
   private let bus: OpaquePointer
   private var slot: OpaquePointer?
-  /// Names the question to polkit, so that it can be taken back.
+  /// The id under which polkit can be told to cancel the check.
   private let cancellation: String
 
   private static let service = "org.freedesktop.PolicyKit1"
@@ -42,7 +42,7 @@ final class Question {
 
   deinit { sd_bus_slot_unref(slot) }
 
-  /// polkit is to ask its user no more.
+  /// Tells polkit to stop asking the user.
   func cancel() {
     guard let request = try? Self.request(bus, "CancelCheckAuthorization") else { return }
     sd_bus_message_set_expect_reply(request.message.raw, 0)
@@ -70,7 +70,7 @@ final class Question {
     try m.append(action)
     try m.open("a", "{ss}")
     try m.close()
-    // 1: the user may be asked, where the caller said that it can wait.
+    // Flag 1: polkit may ask the user. Only if the caller said that it can wait for that.
     let interactive = sd_bus_message_get_allow_interactive_authorization(call.raw) > 0
     try m.append(UInt32(interactive ? 1 : 0))
     try m.append(cancellation)
@@ -83,7 +83,7 @@ final class Question {
     tell?(verdict)
   }
 
-  /// (bba{ss}): is allowed, would be if the user were asked, details.
+  /// Reads (bba{ss}): whether it is allowed, whether the user would have to be asked, details.
   private static func verdict(_ reply: Message) throws(Errno) -> Ruling {
     guard !reply.isError, try reply.enter("r", "bba{ss}") else { return .denied }
     if try reply.readBool() { return .allowed }

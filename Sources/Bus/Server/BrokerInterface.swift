@@ -24,7 +24,7 @@ private func handle(
     try body(asker)
     return 1
   } catch let failure {
-    connection.noteRefusal(failure, of: call)
+    connection.noteRefusal(failure, of: call.sender)
     return failure.set(error)
   }
 }
@@ -65,12 +65,12 @@ private struct CallContext {
     known = connection.find(caller)
   }
 
-  func track() { connection.track(caller, call) }
+  func track() { connection.track(caller, call.sender) }
 
-  /// Fills in what the caller said for all its questions.
+  /// Adds the hints of the caller's SetDefaults that the question does not give.
   func complete(_ hints: inout Hints) {
     known?.complete(&hints)
-    // All that verdicts fills is part of what explain fills.
+    // `explain` fills all that `verdicts` does.
     if hints.explain { hints.verdicts = true }
     hints.asker = caller.id
   }
@@ -86,7 +86,7 @@ private struct CallContext {
     try askLater(query, decoded) { [connection] result in
       switch result {
       case .success(let answer): later.reply.message.send(answer, to: query, connection.service)
-      case .failure: later.refuse()
+      case .failure(let error): later.refuse(error, connection)
       }
     }
   }
@@ -114,8 +114,8 @@ private func hold(_ decoded: DecodedPlanes) throws(BusError) -> [HeldBuffer] {
   return buffers
 }
 
-/// What is kept of a call that is not answered at once: not the call itself, whose fds are closed
-/// when its handler returns, whatever else came with them.
+/// What is kept of a call that is answered later. The call itself is not kept, so that its fds are
+/// closed when its handler returns.
 private struct LaterReply {
   let reply: OwnedMessage
   private let isExpected: Bool
@@ -125,12 +125,11 @@ private struct LaterReply {
     isExpected = sd_bus_message_get_expect_reply(call.raw) > 0
   }
 
-  func refuse() {
+  /// Sends the error in place of the reply.
+  func refuse(_ failure: BusError, _ connection: BusConnection) {
+    connection.noteRefusal(failure, of: reply.message.receiver)
     guard isExpected, let call = try? OwnedMessage.stub(ofCallBehind: reply.message) else { return }
-    call.message.replyError(
-      .limitsExceeded(
-        "too much is under way for you, or for everybody; wait for answers, or use your own default"
-      ))
+    call.message.replyError(failure)
   }
 }
 
@@ -150,7 +149,8 @@ extension Message {
     }
   }
 
-  /// An answer that can't be sent is the caller's time-out: it may be gone, or its queue full.
+  /// If the reply can't be sent, since the caller is gone or its queue is full, the call is left to
+  /// the caller's own time-out.
   fileprivate func complete(_ write: (Message) throws(Errno) -> Void) {
     do throws(Errno) {
       try write(self)
@@ -169,7 +169,7 @@ extension Message {
     sd_bus_error_free(&error)
   }
 
-  /// For those who debug: a line an answer, of a reply.
+  /// At log level debug: one line for each answer.
   fileprivate func log(_ answer: Answer, _ service: any BrokerService) {
     Log.write(
       .debug,
@@ -193,22 +193,25 @@ private enum Item {
 /// Answers as they come, in the items' order; replies when the last is there.
 private final class Gathering {
   private let message: OwnedMessage
-  private let service: any BrokerService
+  private let connection: BusConnection
   private let caller: Caller
   private var answers: [(query: Query, result: Result<Answer, BusError>)?]
   private var missing: Int
 
   init(
-    _ call: Message, _ service: any BrokerService, _ caller: Caller, count: Int
+    _ call: Message, _ connection: BusConnection, _ caller: Caller, count: Int
   ) throws(BusError) {
     message = try OwnedMessage.reply(to: call)
-    (self.service, self.caller) = (service, caller)
+    (self.connection, self.caller) = (connection, caller)
     answers = Array(repeating: nil, count: count)
     missing = count
     if count == 0 { reply() }
   }
 
   func put(_ index: Int, _ query: Query, _ result: Result<Answer, BusError>) {
+    if case .failure(let error) = result {
+      connection.noteRefusal(error, of: message.message.receiver)
+    }
     answers[index] = (query, result)
     missing -= 1
     if missing == 0 { reply() }
@@ -223,9 +226,10 @@ private final class Gathering {
     }
   }
 
-  /// Appends the answers from this one on. An explanation takes long: one a turn.
+  /// Appends the answers from this one on. An explanation takes long, so at most one is written
+  /// before others' calls are handled.
   private func goOn(from start: Int) throws(Errno) {
-    let reply = message.message
+    let (reply, service) = (message.message, connection.service)
     for index in start..<answers.count {
       guard let (query, result) = answers[index] else { continue }
       if query.hints.explain, index > start {
@@ -236,7 +240,7 @@ private final class Gathering {
       try reply.open("r", "tuutta{sv}")
       switch result {
       case .success(let first):
-        // It may have waited for others, and its change been told before this reply.
+        // While it waited for the other items, a change may have been signalled: send the latest.
         let answer = service.renewed(query, first, for: caller)
         let explanation = query.hints.explain ? service.explain(query, answer) : nil
         try reply.append(answer, explanation)
@@ -272,7 +276,7 @@ extension Message {
     return items
   }
 
-  /// - Throws: what makes the rest of the message unreadable.
+  /// - Throws: if the rest of the message can't be read.
   private func readItem(for asker: CallContext) throws(BusError) -> Item {
     let planes = try readPlanes(asker.connection.service.identity(of:))
     var hints = Hints()
@@ -295,11 +299,10 @@ func primed_bus_place_many(
   let (call, connection) = (Message(raw: raw!), BusConnection.from(userdata))
   return handle(call, connection, error) { asker throws(BusError) in
     let items = try call.readItems(for: asker)
-    let gathering = try Gathering(call, connection.service, asker.caller, count: items.count)
+    let gathering = try Gathering(call, connection, asker.caller, count: items.count)
     for (index, item) in items.enumerated() {
       switch item {
       case .bad(let error):
-        connection.noteRefusal(error, of: call)
         gathering.put(index, Query(planes: Planes(), hints: Hints()), .failure(error))
       case .query(let query, let decoded):
         if let answer = asker.askNow(query, decoded) {
@@ -309,7 +312,6 @@ func primed_bus_place_many(
         do throws(BusError) {
           try asker.askLater(query, decoded) { gathering.put(index, query, $0) }
         } catch {
-          connection.noteRefusal(error, of: call)
           gathering.put(index, query, .failure(error))
         }
       }
@@ -346,7 +348,9 @@ func primed_bus_set_defaults(
     let later = try LaterReply(to: call)
     asker.track()
     connection.whenIdentified(asker.caller) { user in
-      guard user != nil, let known = connection.find(asker.caller) else { return later.refuse() }
+      guard user != nil, let known = connection.find(asker.caller) else {
+        return later.refuse(.tooManyConnections, connection)
+      }
       known.use(hints)
       later.reply.complete { _ throws(Errno) in }
     }
@@ -376,7 +380,7 @@ func primed_bus_release_device(
     }
     asker.track()
     connection.authorize(kept, Names.releaseAction) { refusal in
-      if let refusal { return kept.message.replyError(refusal) }
+      if let refusal { return connection.refuse(kept.message, refusal) }
       connection.service.release(device, why: why, for: kept.message.senderName) { result in
         switch result {
         case .success(let hold):
@@ -385,10 +389,10 @@ func primed_bus_release_device(
             try reply.message.append(fd: hold.fd.rawValue)
             try reply.send()
           } catch {
-            // It is not for the log alone: without a guard the device is not released.
-            kept.message.replyError(.failed("the guard can't be sent: \(error)"))
+            // The device is in use again as soon as the guard is lost: the caller must know.
+            connection.refuse(kept.message, .failed("the guard can't be sent: \(error)"))
           }
-        case .failure(let error): kept.message.replyError(error)
+        case .failure(let error): connection.refuse(kept.message, error)
         }
       }
     }

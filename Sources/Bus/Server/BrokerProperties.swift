@@ -1,6 +1,6 @@
-// The object /org/primed/Broker1 and its properties. What Statistics tells depends on the user who
-// asks, whom sd-bus's getters can't wait for: Get and GetAll that would tell it are answered here
-// instead.
+// The object /org/primed/Broker1 and its properties. The value of Statistics depends on the caller's
+// user, which has to be asked of the bus, and a getter of sd-bus can't wait for the bus. So calls of
+// Get and GetAll that read Statistics are answered here.
 
 internal import CBus
 internal import CSystemd
@@ -84,13 +84,13 @@ extension BusConnection {
         bus, nil, Names.logPath, Names.logControl, primed_log_control_vtable(), nil))
   }
 
-  /// Whether this call is for properties that sd-bus's getters can't tell, and is answered.
+  /// Answers the call if it reads Statistics; returns whether it does.
   func answerForUser(_ call: Message) -> Bool {
     guard let path = sd_bus_message_get_path(call.raw), strcmp(path, Names.path) == 0,
       let wanted = try? call.wantsStatistics(), let reply = try? OwnedMessage.reply(to: call)
     else { return false }
     let caller = Caller(uniqueName: call.sender)
-    track(caller, call)
+    track(caller, call.sender)
     whenIdentified(caller) { [service] user in
       reply.complete { m throws(Errno) in try m.append(wanted, of: service, for: user) }
     }
@@ -101,7 +101,7 @@ extension BusConnection {
 private enum Wanted { case statistics, all }
 
 extension Message {
-  /// nil: a call that sd-bus answers as well as we do.
+  /// nil: Statistics is not read; sd-bus answers the call.
   fileprivate func wantsStatistics() throws(Errno) -> Wanted? {
     guard let signature = sd_bus_message_get_signature(raw, 1) else { return nil }
     let isGet = sd_bus_message_is_method_call(raw, nil, "Get") > 0 && same(signature, "ss")

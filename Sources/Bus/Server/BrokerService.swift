@@ -42,30 +42,33 @@ package struct DeviceProperties: Sendable, Equatable {
 
 /// All calls come on the loop's thread, and so does every `then`.
 package protocol BrokerService: AnyObject {
-  /// A call of the caller's is about to be handled: the fds that came are the caller's. Whether any
-  /// did.
-  /// - Parameter user: nil: it is not known yet whose connection it is.
+  /// Called before each call is handled: charges the fds that came with it to the caller.
+  /// - Parameter user: nil: the bus has not told yet whose connection it is.
+  /// - Returns: whether any fds came.
   func received(from caller: Caller, of user: UInt32?) -> Bool
   /// nil: not a DMA-BUF. Borrows `fd`.
   func identity(of fd: Int32) -> BufferIdentity?
-  /// From the cache; nil: `place` has to look. An answer that may change is told again by
-  /// PlacementChanged, which needs to know the caller: `track` is called then; `hold` before what
-  /// is old is looked at again.
+  /// The answer from the cache; nil: the buffer has to be observed first, by `place`.
+  /// - Parameters:
+  ///   - track: called if the answer may change: the caller is sent PlacementChanged then, which
+  ///   takes a tracked connection.
+  ///   - hold: called if the answer is old: gives the buffers' fds, for another observation in the
+  ///   background.
   func placeNow(
     _ query: Query, for caller: Caller, track: () -> Void, hold: () -> [HeldBuffer]?
   ) -> Answer?
   /// Where to allocate; touches nothing.
   func advise(_ users: [AdviceUser], _ hints: Hints) -> Result<Advice, BusError>
-  /// `then` is called once, on a later turn or at once. The caller must be tracked: it is answered
-  /// once it is known whose it is, and told by PlacementChanged what changes afterwards.
-  /// `limitsExceeded` where that can't be known, or is too much.
+  /// `then` is called once, on a later turn of the loop or at once. The caller must be tracked: its
+  /// user has to be known before it is answered, and later changes are sent to it as
+  /// PlacementChanged. Fails with `limitsExceeded` if its user can't be known or is at a limit.
   func place(
     _ query: Query, holding buffers: [HeldBuffer], for caller: Caller,
     then: @escaping (Result<Answer, BusError>) -> Void)
-  /// Calls `work`, which takes long, on a turn of the caller's user; at once, if too much waits
-  /// already.
+  /// Queues `work`, which takes long, behind other users' work; calls it at once if the caller has
+  /// too much queued already.
   func onATurn(of caller: Caller, _ work: @escaping () -> Void)
-  /// An answer that was given to `query` before, as it is now.
+  /// The current answer to `query`, of which `answer` is an earlier one.
   func renewed(_ query: Query, _ answer: Answer, for caller: Caller) -> Answer
   func explain(_ query: Query, _ answer: Answer) -> Explanation
   /// `then` gets the guard: the device stays released until its last copy is closed. `sender` is
@@ -82,7 +85,7 @@ package protocol BrokerService: AnyObject {
   var noMove: NoMove { get }
   var evidence: [String] { get }
   var pairs: PairTable { get }
-  /// What this user may know of it.
+  /// The counters that this user may read.
   func statistics(for user: UInt32) -> [(name: StaticString, value: UInt64)]
 }
 

@@ -47,7 +47,7 @@ package final class BusConnection {
   private var questions: [Question] = []
   /// The bus has closed the connection, or can't be read from.
   package var onLost: (() -> Void)?
-  /// Calls refused for their caller's own fault, since the start.
+  /// Calls and items refused by a fault of their caller (`isMisbehaviour`), since the start.
   package var refusals: UInt64 = 0
   var refusalPace = RefusalPace()
   /// Called when a tracked caller has left the bus, or is not tracked any more.
@@ -76,12 +76,12 @@ package final class BusConnection {
     try Errno.checkNegative(sd_bus_request_name(bus, Names.bus, 0))
   }
 
-  /// Leaves the bus, and with it the name. What the bus has not taken from us is lost: it may be
-  /// stuck.
+  /// Leaves the bus and gives up the name. Messages that the bus has not read yet are dropped
+  /// rather than waited for, since the bus may be stuck.
   package func close() { sd_bus_close(bus) }
 
-  /// Calls our own name, by way of the bus; `then` with whether an answer came within so many
-  /// milliseconds.
+  /// Sends a Ping to primed's own name over the bus. `then` gets whether an answer came within
+  /// `time` milliseconds.
   package func askOurselves(within time: UInt64, then: @escaping (Bool) -> Void) {
     final class Call {
       let then: (Bool) -> Void
@@ -112,7 +112,8 @@ package final class BusConnection {
     from(userdata).service
   }
 
-  /// Anybody can send such signals, to all or to us alone: only the bus's own count, and sd-bus's.
+  /// Handles NameOwnerChanged and Disconnected. Any client can send signals of these names, so
+  /// those with another sender than the bus, or sd-bus itself, are ignored.
   fileprivate func heard(_ signal: Message) {
     if signal.isFrom(Names.Standard.local) {
       if sd_bus_message_is_signal(signal.raw, Names.Standard.local, "Disconnected") > 0 {
@@ -126,7 +127,7 @@ package final class BusConnection {
       let owner = try? signal.readString(), owner.pointee == 0,
       let gone = tracked[Caller(uniqueName: name)], strcmp(name, gone.name) == 0
     else { return }
-    gone.leave()
+    gone.hasGone()
   }
 
   // MARK: Objects and signals
@@ -152,7 +153,7 @@ package final class BusConnection {
     emit(.deviceReleasing, to: nil) { m throws(Errno) in try m.append(device) }
   }
 
-  /// Unicast: only who asked about the buffer hears of it.
+  /// Unicast: only a caller that asked about the buffer gets it.
   package func placementChanged(_ answer: Answer, to caller: Caller) {
     guard let name = tracked[caller]?.name else { return }
     emit(.placementChanged, to: name) { m throws(Errno) in
@@ -181,7 +182,7 @@ package final class BusConnection {
 
   // MARK: Callers
 
-  /// Will be heard of when it goes.
+  /// Whether `onLeft` will be called for this connection.
   package func isTracked(_ caller: Caller) -> Bool { find(caller) != nil }
 
   func find(_ caller: Caller) -> Tracked? {
@@ -191,14 +192,15 @@ package final class BusConnection {
     return found
   }
 
-  /// From now on `onLeft` tells when the sender of `call` has gone, and `onIdentified` soon, whose
-  /// it is. A caller that can't be tracked is one for whom nothing can be kept.
-  func track(_ caller: Caller, _ call: Message) {
-    guard find(caller) == nil, let sender = call.sender else { return }
+  /// Watches the connection `name`: `onIdentified` is called when the bus has told its user, and
+  /// `onLeft` when it disconnects. If it can't be watched it stays untracked, and nothing may be
+  /// kept for it.
+  func track(_ caller: Caller, _ name: UnsafePointer<CChar>?) {
+    guard find(caller) == nil, let name else { return }
     if tracked.count >= Limits.connectionsInAll { makeRoom() }
     arrivals += 1
     tracked[caller] = try? Tracked(
-      bus, sender, arrivals,
+      bus, name, arrivals,
       admit: { [unowned self] uid in onIdentified?(caller, uid) ?? true },
       onLeft: { [unowned self] in
         (tracked[caller], latest) = (nil, nil)
@@ -207,18 +209,19 @@ package final class BusConnection {
       })
   }
 
-  /// The user who has most connections here loses the oldest of them, as if it had left. Those
-  /// whose user is not known yet count as one user's.
+  /// Untracks the oldest connection of the user who has most of them, as if it had disconnected.
+  /// Connections whose user is not known yet count as one user's.
   private func makeRoom() {
     let users = Dictionary(grouping: tracked.values, by: \.uid)
     let largest = users.values.max { $0.count < $1.count }
     largest?.min { $0.arrival < $1.arrival }?.leave()
   }
 
-  /// Its user, if the bus has told already.
+  /// Its user; nil: not tracked, or the bus has not told yet.
   package func user(of caller: Caller) -> UInt32? { find(caller)?.uid }
 
-  /// At once where it is known; nil: it is not tracked, or has gone.
+  /// Calls `then` with the connection's user, at once if it is known. nil: the connection is not
+  /// tracked, or has disconnected.
   package func whenIdentified(_ caller: Caller, _ then: @escaping (UInt32?) -> Void) {
     guard let tracked = find(caller) else { return then(nil) }
     tracked.whenIdentified(then)
@@ -226,8 +229,9 @@ package final class BusConnection {
 
   // MARK: Authorization
 
-  /// Root may; others ask polkit, without the loop waiting for it. `then` gets nil for "yes"; it is
-  /// not called if the caller leaves before. The caller must be tracked.
+  /// Root is allowed at once; for other users polkit is asked, asynchronously. `then` gets nil if
+  /// the action is allowed, else the error to send. It is not called if the caller disconnects
+  /// first. The caller must be tracked.
   func authorize(_ call: OwnedMessage, _ action: String, then: @escaping (BusError?) -> Void) {
     let caller = Caller(uniqueName: call.message.sender)
     whenIdentified(caller) { [unowned self] uid in
@@ -254,16 +258,16 @@ package final class BusConnection {
     }
   }
 
-  /// Who has left is not asked for: neither polkit nor its user has an open question of theirs.
+  /// Cancels a caller's polkit questions when it disconnects.
   private func dropQuestions(of caller: Caller) {
     for question in questions where question.caller == caller { question.cancel() }
     questions.removeAll { $0.caller == caller }
   }
 }
 
-/// Comes before all else for every message that is no reply; 0 leaves it to the objects. It is on
-/// the way of every question, and in place of sd-bus's matches and of a handler of the object's,
-/// which cost more.
+/// Called by sd-bus for every message that is no reply, before the objects' handlers; returning 0
+/// passes the message on to them. Signals and calls of Properties are handled here because sd-bus's
+/// matches and a second vtable would cost every Place more instructions.
 private func filter(
   _ raw: OpaquePointer?, _ userdata: UnsafeMutableRawPointer?,
   _ error: UnsafeMutablePointer<sd_bus_error>?

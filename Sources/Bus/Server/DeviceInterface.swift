@@ -31,19 +31,19 @@ package final class DeviceObject {
     sd_bus_emit_object_added(bus, path)
   }
 
-  /// Without a slot it was never there.
+  /// Without a slot init threw, and the object was never announced.
   deinit {
     guard slot != nil else { return }
     sd_bus_emit_object_removed(bus, path)
     sd_bus_slot_unref(slot)
   }
 
-  /// As it was last told.
+  /// As it was last shown on the bus.
   package var state: DeviceState { properties.state }
   /// As it was last told.
   package var noMove: NoMove { properties.noMove }
 
-  /// Tells of the properties that changed.
+  /// Sends PropertiesChanged for those that changed.
   package func update(_ new: DeviceProperties) {
     let old = properties
     properties = new

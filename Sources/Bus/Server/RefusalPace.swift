@@ -1,9 +1,9 @@
-// Which refused calls become a line in the log: who sends nonsense can't fill it.
+// Limits the log lines about refused calls, so that a misbehaving client can't fill the log.
 
 internal import Placement
 
-/// Decides which refusals become a line. In a window a caller gets one line, and all callers
-/// together a few; what goes unsaid is counted and told with the next line.
+/// Decides which refusals are logged. In each `window` one line is written for a caller and `lines`
+/// for all callers together. The others are counted, and the next line gives their number.
 struct RefusalPace {
   static let window = Limits.refusalWindow
   static let lines = Limits.refusalLines
@@ -13,7 +13,7 @@ struct RefusalPace {
   private var unsaid: UInt64 = 0
 
   /// - Parameter now: milliseconds.
-  /// - Returns: nil: say nothing; else how many were not said before.
+  /// - Returns: nil: don't log it; else how many were not logged since the last line.
   mutating func note(_ caller: Caller, at now: UInt64) -> UInt64? {
     if now >= end { (end, named) = (now + Self.window, []) }
     guard named.count < Self.lines, named.insert(caller).inserted else {

@@ -1,12 +1,11 @@
-// Refused calls in the log: who sends nonsense or too much is named, and can't fill the log with
-// it.
+// Counts refused calls, and logs which connection and user sent them.
 
 internal import CSystemd
 internal import Linux
 
 extension BusError {
-  /// The caller's own fault. Who names a device that has just gone, or may not release one, is
-  /// none.
+  /// Whether the caller is at fault. It is not for naming a device that has just been unplugged,
+  /// nor for asking for a release that it is not allowed.
   var isMisbehaviour: Bool {
     switch self {
     case .invalidArgument, .notDmaBuf, .noPlanes, .tooManyPlanes, .limitsExceeded: true
@@ -16,17 +15,24 @@ extension BusError {
 }
 
 extension BusConnection {
-  /// Counts it, and says it in the log once the bus has told whose connection it is.
-  func noteRefusal(_ failure: BusError, of call: Message) {
-    guard failure.isMisbehaviour else { return }
+  /// Sends an error in answer to a call that was kept, and counts it.
+  func refuse(_ call: Message, _ failure: BusError) {
+    noteRefusal(failure, of: call.sender)
+    call.replyError(failure)
+  }
+
+  /// Counts a refusal, and logs it once the bus has told the user of `sender`. A caller that has
+  /// disconnected meanwhile was not refused.
+  func noteRefusal(_ failure: BusError, of sender: UnsafePointer<CChar>?) {
+    let caller = Caller(uniqueName: sender)
+    guard failure.isMisbehaviour, let sender, find(caller)?.hasLeft != true else { return }
     refusals += 1
-    let caller = Caller(uniqueName: call.sender)
     guard let unsaid = refusalPace.note(caller, at: bootMilliseconds()) else { return }
-    let name = call.senderName
-    track(caller, call)
+    let name = String(cString: sender)
+    track(caller, sender)
     whenIdentified(caller) { uid in
       let user = uid.map { " of uid \($0)" } ?? ""
-      let others = unsaid == 0 ? "" : " (\(unsaid) more refusals before it went unsaid)"
+      let others = unsaid == 0 ? "" : " (\(unsaid) earlier refusals were not logged)"
       Log.write(
         .notice, "refused a call from \(name)\(user): \(failure.message)\(others)",
         [("SENDER", name)] + (uid.map { [("UID", "\($0)")] } ?? []))

@@ -1,11 +1,14 @@
-// A connection that has something here: whose it is, and when it goes.
+// A client's connection for which primed keeps something: finds out its user, and when it
+// disconnects.
 //
-// Both are asked of the bus without waiting for it: a match for the connection's end first, then
-// its user, so that a connection which ends in between is one whose user the bus does not know.
-// sd_bus_track would wait for the bus, trust anybody's word that a connection has ended, and leave
-// the bus where that has no match left for us. The match is the bus's alone, and BusConnection's
-// filter sees the signal: with a match of sd-bus's, each message would be compared with that, 500
-// instructions a question.
+// Both are asked of the bus asynchronously. The match for its NameOwnerChanged signal is added
+// first and its user is asked second: if it disconnects in between, the bus answers that it knows
+// no such connection.
+//
+// sd_bus_track is not used: it waits for the bus, believes a forged NameOwnerChanged signal, and
+// closes the connection if the bus has no match left for us. The match is added by a plain AddMatch
+// call, and BusConnection's filter receives the signal: sd_bus_add_match would compare every message
+// with it, which costs 500 instructions a question.
 
 internal import CSystemd
 internal import Glibc
@@ -14,7 +17,7 @@ internal import Placement
 
 final class Tracked {
   let name: String
-  /// Later ones have higher numbers.
+  /// Its place in the order of arrival: later ones have higher numbers.
   let arrival: UInt64
   private let bus: OpaquePointer
   private var match: OpaquePointer?
@@ -28,13 +31,16 @@ final class Tracked {
     init(_ hints: Hints) { self.hints = hints }
   }
   private var ended = false
+  /// The bus has said that the connection is gone.
+  private(set) var hasLeft = false
   private var waiting: [(uid_t?) -> Void] = []
   private let admit: (uid_t) -> Bool
   private let onLeft: () -> Void
 
   /// - Parameters:
-  ///   - admit: called once with the connection's user; false: it is not to be kept.
-  ///   - onLeft: called once, when it has gone or is not kept; may drop the last reference.
+  ///   - admit: called once with the connection's user; false: it is not to be tracked.
+  ///   - onLeft: called once, when it has disconnected or is no longer tracked; may drop the last
+  ///   reference.
   init(
     _ bus: OpaquePointer, _ sender: UnsafePointer<CChar>, _ arrival: UInt64,
     admit: @escaping (uid_t) -> Bool,
@@ -65,7 +71,7 @@ final class Tracked {
 
   // MARK: Its end
 
-  /// What the bus is to tell us of it.
+  /// The match rule of the signal that it has disconnected.
   private var rule: String {
     "type='signal',sender='\(Names.Standard.driver)',path='\(Names.Standard.driverPath)',"
       + "interface='\(Names.Standard.driver)',member='NameOwnerChanged',arg0='\(name)'"
@@ -79,7 +85,13 @@ final class Tracked {
     }
   }
 
-  /// Nothing is kept for it from now on.
+  /// The bus says that it has disconnected.
+  func hasGone() {
+    hasLeft = true
+    leave()
+  }
+
+  /// It is not tracked from now on.
   func leave() {
     withExtendedLifetime(self) {
       guard !ended else { return }
@@ -91,19 +103,20 @@ final class Tracked {
 
   // MARK: Its hints
 
-  /// SetDefaults: from now on for all its questions.
+  /// SetDefaults: these hints hold for its later questions.
   func use(_ hints: Hints) { defaults = hints == Hints() ? nil : Defaults(hints) }
 
-  /// Fills in what it said for all its questions.
+  /// Adds the hints of SetDefaults that the question does not give.
   func complete(_ hints: inout Hints) {
     if let defaults { hints = hints.filled(from: defaults.hints) }
   }
 
   // MARK: Its user
 
-  /// At once where it is known; nil: the connection has gone, or is not kept.
+  /// Calls `then` with the user, at once if it is known; nil: it has disconnected, or is no longer
+  /// tracked.
   func whenIdentified(_ then: @escaping (uid_t?) -> Void) {
-    if let uid { return then(uid) }
+    if uid != nil || ended { return then(uid) }
     waiting.append(then)
   }
 
@@ -115,7 +128,11 @@ final class Tracked {
 
   private func answered(_ reply: Message) -> Int32 {
     guard !ended else { return 0 }
-    guard !reply.isError, let user = try? reply.readUInt32(), admit(user) else {
+    guard !reply.isError, let user = try? reply.readUInt32() else {
+      hasGone()
+      return 0
+    }
+    guard admit(user) else {
       leave()
       return 0
     }
@@ -143,8 +160,8 @@ final class Tracked {
     return call
   }
 
-  /// `then` gets the reply, and this object as its userdata, as long as the slot is kept that comes
-  /// back.
+  /// Sends a call; `then` gets the reply, with this object as userdata. Freeing the returned slot
+  /// cancels it.
   private func ask(
     _ method: String, _ argument: String, _ then: sd_bus_message_handler_t
   ) throws(Errno) -> OpaquePointer? {

@@ -1,4 +1,4 @@
-// From an answer to the reply of a call. Without the hint `explain` nothing here allocates.
+// Writes an answer into the reply of a call. Without the hint `explain` nothing here allocates.
 
 internal import Linux
 internal import Placement
@@ -15,7 +15,7 @@ extension Message {
     if answer.recheck != 0 {
       try entry(Names.Detail.recheck, "u") { () throws(Errno) in try append(answer.recheck) }
     }
-    // Asked for with `explain`, too.
+    // They are there with `verdicts`, and with `explain`, which implies it.
     if let verdicts = answer.verdicts {
       try append(verdicts)
       try append(home: verdicts.home, verdicts.homeMemory)

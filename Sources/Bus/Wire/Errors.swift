@@ -15,6 +15,11 @@ package enum BusError: Error, Sendable, Equatable {
   case authorizationRequired
   case failed(String)
 
+  package static let tooMuch = BusError.limitsExceeded(
+    "too many questions of yours, or of all users, are under way; wait for answers before you ask"
+      + " again, and use your own default until then")
+  package static let stuckFiles = BusError.limitsExceeded(
+    "files that you sent can't be closed, since their file system or driver does not answer")
   package static let tooManyConnections = BusError.limitsExceeded(
     "too many connections ask primed; close some of yours")
 

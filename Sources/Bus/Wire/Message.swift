@@ -118,7 +118,9 @@ struct Message {
   func isFrom(_ name: String) -> Bool { sender.map { strcmp($0, name) == 0 } ?? false }
   /// The same for the log, and who a reply goes to.
   var senderName: String { sender.map { String(cString: $0) } ?? "" }
-  var destination: String { sd_bus_message_get_destination(raw).map { String(cString: $0) } ?? "" }
+  var destination: String { receiver.map { String(cString: $0) } ?? "" }
+  /// The unique name that a reply is sent to; borrowed.
+  var receiver: UnsafePointer<CChar>? { sd_bus_message_get_destination(raw) }
   var isError: Bool { sd_bus_message_is_method_error(raw, nil) > 0 }
 
   // Sending.
@@ -150,7 +152,7 @@ struct Message {
   }
 }
 
-/// A message of our own: kept until the answer is known, or under construction.
+/// A message that we hold a reference to: a call that is answered later, or one being written.
 final class OwnedMessage {
   let message: Message
   /// Takes a reference of its own.
@@ -163,8 +165,8 @@ final class OwnedMessage {
     OwnedMessage(taking: try call.makeReply().raw)
   }
 
-  /// What a reply needs of a call that waits for somebody: the call itself would keep all the fds
-  /// and words that came with it for as long.
+  /// A copy of what a reply needs of the call. The call itself is not kept while it waits, since it
+  /// would keep all its fds and data as well.
   static func stub(of call: Message) throws(Errno) -> OwnedMessage {
     var cookie: UInt64 = 0
     try checked(sd_bus_message_get_cookie(call.raw, &cookie))
@@ -191,8 +193,8 @@ final class OwnedMessage {
   func send() throws(Errno) { try message.send() }
 }
 
-/// A letter of D-Bus's type signatures; as a literal it costs nothing, where a Character would be
-/// taken apart at every use.
+/// A letter of a D-Bus type signature. Written as a literal it is a constant; a Character would be
+/// converted at each use.
 struct TypeCode: ExpressibleByUnicodeScalarLiteral {
   let code: CChar
   init(unicodeScalarLiteral letter: Unicode.Scalar) {
@@ -212,7 +214,8 @@ func same(_ text: UnsafePointer<CChar>, _ word: StaticString) -> Bool {
   strcmp(text, word.chars) == 0
 }
 
-/// `Errno.checkNegative`, without a call into another room where all is well: thirty a question.
+/// `Errno.checkNegative`, inlined for success: it is called thirty times in a Place, and a call into
+/// another module would cost that often.
 @discardableResult
 func checked(_ result: Int32) throws(Errno) -> Int32 {
   result < 0 ? try Errno.checkNegative(result) : result

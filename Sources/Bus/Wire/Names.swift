@@ -1,12 +1,12 @@
 // Every name of the D-Bus contract, once; hints are in Placement's HintTable. dbus/*.xml say what
 // they mean.
 //
-// Sources/CBus/vtables.c has the members' names besides, since sd-bus's macros take literals only:
-// BusTests compares them with these. A name that is compared with words of a caller's message, or
-// is on the way of an answer, is a StaticString, of which no String is made.
+// Sources/CBus/vtables.c repeats the members' names, since sd-bus's macros take literals only; a
+// test in BusTests compares the two. Names that are used in each Place are StaticStrings, since
+// making a String would allocate.
 
 package enum Names {
-  /// primed's own, of the daemon and its tools; the contract's is the bus name's number.
+  /// The version of the program. The version of the D-Bus interface is the 1 in the bus name.
   package static let version = "0.1.0"
   package static let bus = "org.primed.Broker1"
   package static let path = "/org/primed/Broker1"
@@ -92,7 +92,7 @@ package enum Names {
   enum Standard {
     static let driver = "org.freedesktop.DBus"
     static let driverPath = "/org/freedesktop/DBus"
-    /// sd-bus's own, of this connection's end.
+    /// sd-bus sends its signal Disconnected to us from here, when the connection ends.
     static let local = "org.freedesktop.DBus.Local"
     static let properties: StaticString = "org.freedesktop.DBus.Properties"
     static let peer = "org.freedesktop.DBus.Peer"

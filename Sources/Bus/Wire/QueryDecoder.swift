@@ -1,8 +1,8 @@
-// From a call to a question: everything is checked before anything is done. The fds stay the
-// message's own.
+// Reads a call into a Query: everything is checked before anything is done. The fds still belong to
+// the message.
 //
-// A message of 32 MiB has room for millions of fds, hints and values, and everybody else waits
-// while one is read: what is more than anyone could mean is not read to its end.
+// A message may have 32 MiB, which is room for millions of elements, and all callers wait while one
+// is read. So the number of elements is limited (Limits), and reading stops there.
 
 internal import CShims
 internal import CSystemd
@@ -227,7 +227,7 @@ extension Message {
   }
 }
 
-/// The hint of this name, without a String: it is on the way of every question.
+/// The hint of this name. Makes no String, since it is called for each hint of a question.
 private func row(
   of key: UnsafePointer<CChar>
 ) -> (hint: Hint, kind: Hint.Kind, methods: Hint.Methods)? {
@@ -240,7 +240,7 @@ private func row(
 
 /// nil for any fd but a pidfd of a process that lives.
 private func pid(ofPidfd fd: Int32) -> UInt32? {
-  // Of others a driver may be asked, which may wake its device or wait for it.
+  // fdinfo of other files may call their driver, which may wake its device or block.
   guard primed_is_pidfd(fd) else { return nil }
   for line in readText("/proc/self/fdinfo/\(fd)").split(separator: "\n")
   where line.hasPrefix("Pid:") {

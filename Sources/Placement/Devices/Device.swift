@@ -108,6 +108,7 @@ package struct DeviceSet: Hashable, Sendable {
   package var bits: UInt64
   package init(bits: UInt64 = 0) { self.bits = bits }
   package init(_ slot: DeviceSlot) { bits = 1 << UInt64(slot.index) }
+  package static let all = DeviceSet(bits: .max)
 
   package var isEmpty: Bool { bits == 0 }
   package var count: Int { bits.nonzeroBitCount }

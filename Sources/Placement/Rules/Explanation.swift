@@ -153,7 +153,7 @@ package enum Explainer {
     _ slot: DeviceSlot, _ planes: [BufferFacts], _ asker: QueryContext, _ devices: DeviceTable
   ) -> String {
     let scope = ProbeScope(asker, among: devices)
-    if !scope.wake && !devices.awake.contains(slot) { return "not asked: it sleeps" }
+    if !scope.wakeable.union(devices.awake).contains(slot) { return "not asked: it sleeps" }
     if devices.unopenable.contains(slot) { return "not asked: its node can't be opened" }
     if !scope.permitted(devices).contains(slot) { return "not asked: it has no render node" }
     let exporters = planes.map { devices.exporters(forImportsBy: $0.exporters) }

@@ -80,13 +80,15 @@ package enum Hint: UInt8, Sendable, CaseIterable {
       .wake, "wake", .flag, .place,
       """
       A sleeping device may be woken to find out. For root, and for who is active on the device's \
-      seat; else ignored, and evidence says so. If absent, false.
+      seat: devices of other seats are left asleep, and evidence says so. If absent, false.
       """),
     Row(
       .fresh, "fresh", .flag, .place,
       """
-      Do not answer from the cache. For the same users, and so often: of what a user asks so beyond 64 \
-      times a second the last look is the answer. If absent, false.
+      Do not answer from the cache. For root, and for who is active on the seat of any device; else \
+      ignored, and evidence says so. For all but root, a look at the buffer that is less than 100 ms \
+      old is the answer; so is the last look, however old, beyond 64 times a second and user. If \
+      absent, false.
       """),
     Row(
       .explain, "explain", .flag, .both,

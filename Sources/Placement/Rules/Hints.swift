@@ -25,8 +25,9 @@ package struct Hints: Sendable, Equatable {
   package var asker: UInt64 = 0
   /// The user who asks, whose share of the cache the buffer takes.
   package var user: UInt32 = 0
-  /// Devices that have only a card node may be opened for this question.
-  package var mayOpenCards = true
+  /// Devices that may be woken for this question, if `wake` is given, and whose card node may be
+  /// opened where they have no other.
+  package var touchable = DeviceSet.all
   package init() {}
 
   /// One bit for each hint of the contract.

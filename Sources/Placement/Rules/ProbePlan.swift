@@ -6,8 +6,9 @@
 
 /// What an observation may touch beyond the render nodes of devices that are awake.
 package struct ProbeScope: Sendable, Equatable {
-  /// Sleeping devices may be woken.
+  /// Sleeping devices may be woken: those of `touchable`.
   package var wake: Bool
+  private var touchable: DeviceSet
   /// Devices with only a card node that may be opened all the same. Opening a card makes primed DRM
   /// master until it drops that, if there is no master; a compositor that starts at that moment
   /// does not get its card. A compositor that already drives the card is master and names the card
@@ -16,21 +17,32 @@ package struct ProbeScope: Sendable, Equatable {
 
   package init(wake: Bool = false, cards: DeviceSet = DeviceSet()) {
     self.wake = wake
+    touchable = .all
     self.cards = cards
   }
 
   /// The devices that the asker names, and the primary device.
   package init(_ asker: QueryContext, among devices: borrowing DeviceTable) {
     wake = asker.wake
+    touchable = asker.touchable
     cards = asker.named
     if asker.primary == nil, let primary = devices.primary { cards.insert(primary) }
-    cards = asker.mayOpenCards ? cards.intersection(devices.cardOnly) : DeviceSet()
+    cards = cards.intersection(devices.cardOnly).intersection(asker.touchable)
+  }
+
+  /// Devices that may be woken.
+  package var wakeable: DeviceSet { wake ? touchable : [] }
+
+  /// The slot now belongs to another device, or to none.
+  package mutating func scrub(_ slot: DeviceSlot) {
+    touchable.remove(slot)
+    cards.remove(slot)
   }
 
   package func permitted(_ devices: DeviceTable) -> DeviceSet {
     let set = devices.ready.subtracting(devices.unopenable)
       .subtracting(devices.cardOnly.subtracting(cards))
-    return wake ? set : set.intersection(devices.awake.union(devices.undisturbed))
+    return set.intersection(devices.awake.union(devices.undisturbed).union(wakeable))
   }
 }
 
@@ -144,7 +156,7 @@ extension DeviceTable {
   /// released one.
   func mayNotAttach(_ exporters: ExporterSet, _ scope: ProbeScope) -> Bool {
     if !exporters.devices.intersection(released).isEmpty { return true }
-    return !scope.wake && !wokenByAttachment(exporters).subtracting(awake).isEmpty
+    return !wokenByAttachment(exporters).subtracting(awake).subtracting(scope.wakeable).isEmpty
   }
 
   /// Those of the possible exporters that an attachment by another device wakes.

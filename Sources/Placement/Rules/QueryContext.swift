@@ -13,7 +13,7 @@ package struct QueryContext: Sendable {
   /// It says what the buffer is, as all do that have it from linux-dmabuf.
   let describesBuffer: Bool
   let wake: Bool
-  let mayOpenCards: Bool
+  let touchable: DeviceSet
   /// A hint that takes one device names none that is known.
   package let namesUnknown: Bool
 
@@ -34,7 +34,7 @@ package struct QueryContext: Sendable {
     layoutChecked = hints.layoutChecked
     describesBuffer = hints.format != nil || hints.modifier != nil
     wake = hints.wake
-    mayOpenCards = hints.mayOpenCards
+    touchable = hints.touchable
     namesUnknown =
       declared == nil && hints.samplingDevice != .none
       || target == nil && hints.targetDevice != .none

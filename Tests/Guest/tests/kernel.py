@@ -100,6 +100,12 @@ def attaching():
         (ATTACH_EVENT / "enable").write_text("0")
 
 
+def is_master(pid):
+    """Whether one of the process's open files is DRM master, as debugfs shows it."""
+    line = re.compile(rf"^ *\S+ +{pid} +\d+ +y ", re.MULTILINE)
+    return any(line.search(file.read_text()) for file in pathlib.Path("/sys/kernel/debug/dri").glob("*/clients"))
+
+
 def descriptors(pid):
     """What the process has open, as /proc names it."""
     names = []

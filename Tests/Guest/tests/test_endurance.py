@@ -16,6 +16,7 @@ import kernel
 import load_client
 import procs
 from client import Client
+from test_kernel import wait_for_status
 from test_service import NameOwner
 
 KILLS = 200
@@ -70,13 +71,25 @@ class Endurance(unittest.TestCase):
         self.assertGreater(days, 3 * MINUTES)
         self.assertEqual(broker.pid(), pid)
         self.assertEqual(kernel.tgpu_moves(), moves)
+        self.assert_no_master(pid, sink)
         self.assertEqual(after[:2], before[:2])
         self.assertLess(after.kilobytes, before.kilobytes + GROWTH)
         for report in (*crowd.reports, *others.reports):
             self.assertEqual((report["errors"], report["wrong"]), ([], []))
 
+    def assert_no_master(self, pid, sink):
+        """By what the kernel shows of open files, and by its letting another process be master of the card that
+        primed opened."""
+        self.assertFalse(kernel.is_master(pid), "primed is master of a card")
+        node = sink.open(card=True)
+        try:
+            gpus.ask(node, gpus.SET_MASTER, "")
+        finally:
+            os.close(node)
+
     def day(self, client, home, sink, buffer):
-        """Devices come and go, a card is named, another device is released, its driver is slow; callers leave."""
+        """Devices come and go, a card is named, another device is released, its driver is slow, sleeps; callers
+        leave."""
         gpus.tgpu_parameter("add", VISITOR)
         client.place(buffer, fresh=True, wake=True, target_device=sink.number)
         gpus.tgpu_parameter("remove", VISITOR)
@@ -91,3 +104,25 @@ class Endurance(unittest.TestCase):
                     caller.close()
         finally:
             other.attribute("import_delay_ms", 0)
+        self.assertFalse(kernel.is_master(broker.pid()), "primed is master of a card")
+        self.night(client, other, buffer)
+
+    def night(self, client, gpu, buffer):
+        """While the device sleeps nothing wakes it, whoever asks."""
+        gpu.attribute("power/autosuspend_delay_ms", 0)
+        gpu.attribute("power/control", "auto")
+        try:
+            # What was on its way to the device when it fell asleep has ended when this is answered.
+            for _ in range(2):
+                wait_for_status(gpu, "suspended")
+                with gpus.plain() as plain:
+                    client.place(plain, fresh=True)
+            wait_for_status(gpu, "suspended")
+            resumes = gpu.attribute("resumes")
+            for _ in range(20):
+                with gpus.plain() as plain:
+                    client.place(plain, fresh=True)
+                client.place(buffer, fresh=True, target_device=gpu.number)
+            self.assertEqual(gpu.attribute("resumes"), resumes, "a device was woken")
+        finally:
+            gpu.attribute("power/control", "on")

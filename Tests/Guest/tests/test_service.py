@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import broker
 import gpus
+import hung_files
 import load_client
 import procs
 from client import DEVICE, MANAGER, NAME, PATH, PROPERTIES, Client, Refused
@@ -155,6 +156,26 @@ class Life(unittest.TestCase):
             client.place(buffer)
         self.assertEqual(client.device(gpu)["State"], "unresponsive")
         self.test_stop()
+
+    def test_restart_while_a_close_is_stuck_for_good(self):
+        """The process that waits in its close can't end; the next one serves all the same."""
+        broker.command("modprobe", "fuse")
+        before = broker.pid()
+        files = hung_files.HungFiles("/run/primed-hung", before)
+        self.addCleanup(os.rmdir, files.folder)
+        self.addCleanup(files.end)
+        file = os.open(f"{files.folder}/file", os.O_RDWR)
+        self.addCleanup(os.close, file)
+        with self.assertRaises(Refused):
+            Client().place(file)
+        files.wait_for_flush()
+        broker.command("systemctl", "reset-failed", UNIT)
+        # TimeoutStopSec=1 several times; a systemd that waits for the process to end waits for ever.
+        subprocess.run(["systemctl", "restart", UNIT], check=True, timeout=60)
+        self.assertTrue(pathlib.Path(f"/proc/{before}").exists(), "nothing was stuck")
+        self.assertNotEqual(broker.pid(), before)
+        with gpus.plain() as buffer:
+            self.assertIn(Client().place(buffer).device, [gpu.number for gpu in gpus.gpus()])
 
     def test_a_wrong_option_is_said_once(self):
         self.addCleanup(broker.command, "systemctl", "reset-failed", UNIT)
