@@ -140,11 +140,11 @@ class Imports(Guarded):
         self.assertEqual(set(self.imports("flag").values()), {"EINVAL"})
 
     def test_without_a_bus(self):
-        for bus, why in (("unix:path=/nonexistent", "no bus: No such file"), ("session", "session: Invalid argument")):
+        for bus, why in (("unix:path=/nonexistent", "no bus: No such file"), ("session", "")):
             lines, said = self.run_host("plain", *VERDICTS, more={"PRIMED_GUARD_BUS": bus})
             self.assertEqual(dict(line.split() for line in lines), UNGUARDED)
             self.assertEqual(len(said.splitlines()), 1, said)
-            self.assertIn(f"primed-guard: primed can't be asked ({why}", said)
+            self.assertRegex(said, rf"^primed-guard: primed can't be asked \({why}.+\): imports with the flag fail")
 
     def test_primed_that_comes_and_goes(self):
         self.player.close()
