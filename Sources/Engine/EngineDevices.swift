@@ -2,6 +2,7 @@
 // release.
 
 package import Placement
+internal import Ports
 
 extension QueryEngine {
   func devicesChanged(_ changes: [RegistryChange], before: DeviceTable) {
