@@ -126,11 +126,13 @@ private struct Choice {
   }
 
   /// A buffer that is asked about was drawn a moment ago, so its exporter is rather one of those
-  /// that are awake. No sleeper comes before the primary device, unless that is known to move it.
+  /// that are awake. No sleeper comes before the primary device, unless that is known to move it,
+  /// or heeds NO_MOVE: then it was not asked only since the sleeper may be the exporter.
   private func withoutSleepers(_ set: DeviceSet) -> DeviceSet {
     let awake = set.intersection(devices.awake)
     guard let primary = member(input.primary, of: narrowed(set, devices.rendering)),
-      awake.contains(primary), input.access(of: primary).weakness <= Access.mayMove.weakness
+      awake.contains(primary), !devices.honoured.contains(primary),
+      input.access(of: primary).weakness <= Access.mayMove.weakness
     else { return set }
     return awake
   }
