@@ -109,7 +109,8 @@ final class Backend {
   ) {
     prober.runPending()
     guard let due = prober.nextDue else { return }
-    loop.soon(after: due > clock.now ? due - clock.now : 0) { runPending(prober, clock, loop) }
+    let now = clock.now
+    loop.soon(after: due > now ? due - now : 0) { runPending(prober, clock, loop) }
   }
 }
 
