@@ -58,11 +58,8 @@ final class PendingObservation {
 
   func wait(_ waiter: @escaping () -> Void) { waiters.append(waiter) }
 
-  /// Another query for the same buffer joined: it may be `fresh`, or name other card nodes.
-  func join(_ other: ProbeScope, fresh: Bool) {
-    self.fresh = self.fresh || fresh
-    scope.cards = scope.cards.union(other.cards)
-  }
+  /// Another query for the same buffer joined, which asks no more devices.
+  func join(fresh: Bool) { self.fresh = self.fresh || fresh }
 
   func start() { nextRound() }
 

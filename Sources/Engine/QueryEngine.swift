@@ -343,14 +343,15 @@ package final class QueryEngine {
     return true
   }
 
-  /// Calls `then` once this look is over; or, if this asker lets it wake a device that those before
-  /// it don't, once another look after it is over.
+  /// Calls `then` once this look is over; or, if this query lets it wake or open a device that those
+  /// before it don't, once another look after it is over: what they are told does not depend on who
+  /// asks after them.
   private func join(
     _ look: PendingObservation, at buffer: HeldBuffer, _ query: Query, _ scope: ProbeScope,
     _ then: @escaping () -> Void
   ) {
-    if scope.wakeable.subtracting(look.scope.wakeable).isEmpty {
-      look.join(scope, fresh: query.hints.fresh)
+    if look.scope.covers(scope) {
+      look.join(fresh: query.hints.fresh)
       look.wait(then)
     } else {
       look.wait { [unowned self] in _ = self.look(at: buffer, query, then: then) }

@@ -90,7 +90,7 @@ import Testing
   }
 
   /// A card node is opened for a query that names it, though others were answered without it, and
-  /// whether or not it joins.
+  /// whether or not they wait for their answer.
   @Test func aCardIsAskedForThoseWhoNameIt() throws {
     let laptop = try Laptop()
     let display = laptop.machine.plug("display", "vkms", minor: 7) { $0.render = nil }
@@ -115,13 +115,15 @@ import Testing
     #expect(laptop.machine.imports == imports + 3)
 
     laptop.machine.allocate(8, on: nil, home: .system)
-    laptop.machine.ask(laptop.engine, laptop.machine.query([8])) { _ in }
+    laptop.machine.ask(laptop.engine, laptop.machine.query([8])) { _ in
+      #expect(laptop.machine.imports == imports + 5, "as if nobody asked after it")
+    }
     let query = laptop.machine.query([8]) { $0.targetDevice = display }
     var answer: Answer?
     laptop.machine.ask(laptop.engine, query) { answer = $0 }
     laptop.machine.run()
     #expect(answer?.device == display)
-    #expect(laptop.machine.imports == imports + 6)
+    #expect(laptop.machine.imports == imports + 8)
   }
 
   @Test func theBoundOnAskersHolds() throws {

@@ -33,6 +33,11 @@ package struct ProbeScope: Sendable, Equatable {
   /// Devices that may be woken.
   package var wakeable: DeviceSet { wake ? touchable : [] }
 
+  /// Whether it may touch whatever `other` may.
+  package func covers(_ other: Self) -> Bool {
+    other.wakeable.subtracting(wakeable).isEmpty && other.cards.subtracting(cards).isEmpty
+  }
+
   /// The slot now belongs to another device, or to none.
   package mutating func scrub(_ slot: DeviceSlot) {
     touchable.remove(slot)
