@@ -43,9 +43,11 @@ struct CaptureTests {
   /// No answer is left out; where the simulation answers otherwise, it is one of these scenarios,
   /// for this reason.
   private static let otherwise = [
+    "amd-beside-nvidia": "two may have exported it, and the other one did",
     "daenzer-evicted-at-first-sight": "two may have exported it, and the other one did",
     "daenzer-ping-pong": "two may have exported it, and the other one did",
     "gamescope-2070-rk3588": "two may have exported it, and the other one did",
+    "linear-of-nvidia": "two may have exported it, and the other one did",
     "smithay-1844-pinephone": "two may have exported it, and the other one did",
     "two-virtio": "two may have exported it, and the other one did",
     "planes-of-two-exporters": "of planes after the first the exporter is not kept",

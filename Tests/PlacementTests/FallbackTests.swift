@@ -43,8 +43,6 @@ import Testing
     #expect(machine.name(machine.decide(unknown(machine), hints: linear).device) == "a")
     let facts = recorded(machine, by: "a")
     #expect(machine.name(machine.decide(facts, hints: linear).device) == "a")
-    let asked = machine.decide(facts) { $0.primaryDevice = machine.number("b") }
-    #expect(machine.name(asked.device) == "b", "the asker's own device, asleep or not")
   }
 
   @Test func whereAllCouldBeHarmedOneOfThemIsNamed() {
