@@ -162,21 +162,25 @@ package struct RecentAnswers: Sendable {
     entries.count < Self.limit ? entries : Array(entries[next...] + entries[..<next])
   }
 
+  package enum Entry: Sendable {
+    case answer(RecentAnswer)
+    case event(RecentEvent)
+  }
+
   /// Answers and events, the oldest first.
-  package func told(at now: Milliseconds) -> [Told] {
-    func age(_ at: Milliseconds) -> Milliseconds { now > at ? now - at : 0 }
-    var (told, rest): ([Told], _) = ([], events[...])
+  package var inOrder: [Entry] {
+    var (ordered, rest): ([Entry], _) = ([], events[...])
     func happened(before count: Int) {
       while let one = rest.first, one.after <= count {
-        told.append(.event(ToldEvent(one.event, age: age(one.event.at))))
+        ordered.append(.event(one.event))
         rest.removeFirst()
       }
     }
     for (i, answer) in all.enumerated() {
       happened(before: noted - entries.count + i)
-      told.append(.answer(ToldAnswer(answer, age: age(answer.at))))
+      ordered.append(.answer(answer))
     }
     happened(before: noted)
-    return told
+    return ordered
   }
 }

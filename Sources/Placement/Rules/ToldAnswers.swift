@@ -56,6 +56,18 @@ package struct ToldEvent: Sendable, Equatable {
   package init(_ event: RecentEvent, age: Milliseconds) { (self.event, self.age) = (event, age) }
 }
 
+extension RecentAnswers {
+  package func told(at now: Milliseconds) -> [Told] {
+    func age(_ at: Milliseconds) -> Milliseconds { now > at ? now - at : 0 }
+    return inOrder.map { entry in
+      switch entry {
+      case .answer(let answer): .answer(ToldAnswer(answer, age: age(answer.at)))
+      case .event(let event): .event(ToldEvent(event, age: age(event.at)))
+      }
+    }
+  }
+}
+
 /// The `key=value` words of a line that starts with this word; nil: it starts with another.
 private func values(_ line: some StringProtocol, after start: String) -> [String: String]? {
   let words = line.split(separator: " ")
