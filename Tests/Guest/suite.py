@@ -37,10 +37,10 @@ KERNELS = {
                "devices_storm", "eviction", "hotplug", "install", "introspection", "introspection_races",
                "introspection_service", "kernel", "look", "nothing_moves", "objects", "package", "pairs", "placement",
                "quotas", "service", "sinks", "vmwgfx"),
+    "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "6.12": (*DIFFERING, "objects"),
     # Without udmabuf, introspection waits for a buffer on a device there.
     "6.1": (*DIFFERING, "introspection_service", "objects"),
-    "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "desktop-6.12": ("guard",),
 }
 ON_DESKTOP = KERNELS["desktop"]   # and on no other: they need its compositors
@@ -98,13 +98,12 @@ def groups(parcel, kernel, words=None):
     return [Group(kernel, name, words) for name, words in chosen.items()]
 
 
-def run(make_image, parcel, kernels, words, whole=False):
+def run(make_image, parcel, kernels, words, whole=False, until=None):
     """Runs the tests that are named, or what is to be run on each kernel (all of them if `whole`), in guests in the
-    images that `make_image` returns (KERNEL -> directory). Returns the exit status: 0 only if all passed and there
-    were any.
+    images that `make_image` returns (KERNEL -> directory). What has not begun at the time `until` is left out, and
+    the output says so. Returns the exit status: 0 only if all passed and there were any.
     """
-    # The other kernels' first, since one of these is long: at the end it would go alone.
-    chosen = [group for kernel in reversed(kernels)
+    chosen = [group for kernel in kernels
               for group in groups(parcel, kernel, words or (None if whole else KERNELS[kernel]))]
     for name in {group.name for group in chosen}:   # now, since every guest gets the whole parcel
         prepare = parcel / f"tests/prepare_{name}"
@@ -118,17 +117,25 @@ def run(make_image, parcel, kernels, words, whole=False):
     for group in chosen:
         if not words and "" not in group.words:
             print(f"guest: {group}: of its tests only {', '.join(group.words)}", flush=True)
-    verdicts, times = {}, {}
+    verdicts, times, late = {}, {}, []
+
+    def run_in_time(group, out):
+        """As run_group; None for the verdicts if it is too late to begin."""
+        return (None, 0) if until and time.time() > until else run_group(images, parcel, group, out)
+
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         images = {kernel: pool.submit(timed_image, make_image, kernel, times) for kernel in kernels}
         alone = [group for group in chosen if pace(parcel, group) == "real"]
         beside = [group for group in chosen if group not in alone]
         for group, some, seconds in itertools.chain(
-                side_by_side(pool, images, parcel, beside),
-                ((group, *run_group(images, parcel, group, sys.stdout.buffer)) for group in alone)):
-            verdicts.update(some)
-            times[str(group)] = seconds
-    return summary(verdicts, times)
+                side_by_side(pool, run_in_time, beside),
+                ((group, *run_in_time(group, sys.stdout.buffer)) for group in alone)):
+            if some is None:
+                late.append(str(group))
+            else:
+                verdicts.update(some)
+                times[str(group)] = seconds
+    return summary(verdicts, times, late)
 
 
 def timed_image(make_image, kernel, times):
@@ -138,11 +145,13 @@ def timed_image(make_image, kernel, times):
     return image
 
 
-def summary(verdicts, times):
-    """Says what took longest, and again what failed, since whoever keeps only the end of a long output needs it; then
-    the closing line."""
+def summary(verdicts, times, late):
+    """Says what took longest and what was left out, and again what failed, since whoever keeps only the end of a long
+    output needs it; then the closing line."""
     slowest = sorted(times, key=times.get, reverse=True)[:SLOWEST]
     print("guest: longest: " + ", ".join(f"{name} {times[name]:.0f} s" for name in slowest))
+    if late:
+        print(f"guest: NOT RUN, since the time for this run was over: {', '.join(late)}")
     failures = {test: verdict for test, verdict in verdicts.items() if verdict is not True}
     for test, why in failures.items():
         print(f"FAILED  {test}: {why}")
@@ -151,11 +160,11 @@ def summary(verdicts, times):
     return 0 if passed and not failures else 1
 
 
-def side_by_side(pool, images, parcel, chosen):
+def side_by_side(pool, run, chosen):
     """Each group, its verdicts and how many seconds it took."""
     def run_one(group):
         out = io.BytesIO()
-        return group, *run_group(images, parcel, group, out), out
+        return group, *run(group, out), out
 
     if len(chosen) > 1:
         print(f"guest: {', '.join(map(str, chosen))}: {os.cpu_count()} at a time, each some minutes", flush=True)
