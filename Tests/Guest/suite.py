@@ -26,7 +26,7 @@ import time
 
 import vm
 
-GROUP_TIMEOUT = 1200   # seconds; a busy machine takes several times as long as an idle one
+GROUP_TIMEOUT = 2400   # seconds; a busy machine takes several times as long as an idle one
 PROGRAMS = ("primed", "primectl", "primed-introspect")
 
 # The kernels, the newest first, and the groups of a whole run: on the newest all of them, on the others those that are
