@@ -30,17 +30,18 @@ GROUP_TIMEOUT = 2400   # seconds; a busy machine takes several times as long as 
 PROGRAMS = ("primed", "primectl", "primed-introspect")
 
 # The kernels, the newest first, and the groups of a whole run: on the newest all of them, on the others those that are
-# about what kernels differ in. --all runs every group on each.
+# about what kernels differ in. The longest go first, so that none of them goes alone at the end. --all runs every group
+# on each.
 DIFFERING = ("introspection", "introspection_races", "kernel", "nothing_moves", "pairs", "placement")
 KERNELS = {
-    "newest": ("bad_calls", "compositor", "devices_hang", "devices_polite", "devices_power", "devices_release",
-               "devices_storm", "eviction", "hotplug", "install", "introspection", "introspection_races",
-               "introspection_service", "kernel", "look", "nothing_moves", "objects", "package", "pairs", "placement",
-               "quotas", "service", "sinks", "vmwgfx"),
+    "newest": ("introspection_service", "pairs", "placement", "service",
+               "bad_calls", "compositor", "devices_hang", "devices_polite", "devices_power", "devices_release",
+               "devices_storm", "eviction", "hotplug", "install", "introspection", "introspection_races", "kernel",
+               "look", "nothing_moves", "objects", "package", "quotas", "sinks", "vmwgfx"),
     "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "6.12": (*DIFFERING, "objects"),
     # Without udmabuf, introspection waits for a buffer on a device there.
-    "6.1": (*DIFFERING, "introspection_service", "objects"),
+    "6.1": ("introspection_service", *DIFFERING, "objects"),
     "desktop-6.12": ("guard",),
 }
 ON_DESKTOP = KERNELS["desktop"]   # and on no other: they need its compositors
