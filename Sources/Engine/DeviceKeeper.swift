@@ -199,7 +199,7 @@ final class DeviceKeeper {
   }
 
   /// Its node can't be opened: the device has gone, or primed has no right to (EACCES), or the
-  /// driver refuses. Until the next try no question waits for it.
+  /// driver refuses. For a while no question has it tried again.
   func noteUnopened(_ slot: DeviceSlot) {
     noteGone(slot)
     guard registry[slot]?.state == .ready else { return }
@@ -222,12 +222,13 @@ final class DeviceKeeper {
   }
 
   /// Asks the devices whose retry is due whether they answer again. No query waits for the result.
+  /// A node that could not be opened is left to the next query that may open it: a card node is not
+  /// opened unasked.
   func retryFailed() {
     let now = time.now
     for (slot, retry) in retries where retry.at <= now && assessing[slot] == nil {
-      guard let entry = registry[slot], entry.state == .unresponsive || entry.unopenable else {
-        continue
-      }
+      commit(registry.set(unopenable: false, of: slot))
+      guard registry[slot]?.state == .unresponsive else { continue }
       retries[slot]?.at = now + retry.interval
       assess(slot, wake: false) {}
     }

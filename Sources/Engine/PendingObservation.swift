@@ -81,7 +81,7 @@ final class PendingObservation {
 
   private func ask() {
     if rounds < Limits.roundsOfALook, !keeper.table.toAssess(scope).isEmpty {
-      // A query that joined meanwhile names a device that was not assessed.
+      // A device appeared meanwhile.
       rounds += 1
       return nextRound()
     }

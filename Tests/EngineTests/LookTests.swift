@@ -270,6 +270,22 @@ import Testing
     #expect(laptop.machine.assessments == assessments + 1)
   }
 
+  /// Opening a card node takes DRM master for a moment: only for a query that names it.
+  @Test func aCardThatCouldNotBeOpenedIsNotTriedAgainForOthers() throws {
+    let laptop = try Laptop()
+    let display = laptop.machine.plug("display", "vkms", minor: 7) {
+      ($0.render, $0.openable) = (nil, false)
+    }
+    laptop.machine.allocate(7, on: nil, home: .system)
+    _ = laptop.machine.place(laptop.engine, 7) { $0.targetDevice = display }
+    let assessments = laptop.machine.assessments
+    laptop.machine.now += 1_000
+    _ = laptop.machine.place(laptop.engine, 7) { $0.fresh = true }
+    #expect(laptop.machine.assessments == assessments)
+    _ = laptop.machine.place(laptop.engine, 7) { ($0.fresh, $0.targetDevice) = (true, display) }
+    #expect(laptop.machine.assessments == assessments + 1)
+  }
+
   // MARK: Letting go
 
   @Test func theBufferIsHeldNoLongerThanTheLook() throws {
