@@ -1,6 +1,9 @@
 """primed as the guest's system service: installed, started, restarted."""
 import subprocess
 
+import gpus
+from client import PROPERTIES
+
 
 def command(*words):
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -36,3 +39,18 @@ def restart():
 
 def pid():
     return int(command("systemctl", "show", "-P", "MainPID", "primed.service"))
+
+
+def measured(client):
+    """{(exporter, importer): (attach, map)} of the rows that were measured, which are of video memory."""
+    rows = client.get("Pairs")
+    return {(row[0].removesuffix(":dedicated"), row[1]): (row[2], row[3]) for row in rows if row[6] == "measured"}
+
+
+def calibrated(client, *exporters):
+    """Waits until each is measured with all others: no buffer of primed's own moves any more."""
+    with_render_node = {gpu.driver for gpu in gpus.gpus() if gpu.render}
+    pairs = {(exporter, importer) for exporter in exporters for importer in with_render_node - {exporter}}
+    with client.signals("PropertiesChanged", PROPERTIES) as changes:
+        changes.until(lambda: pairs <= measured(client).keys())
+    return pairs

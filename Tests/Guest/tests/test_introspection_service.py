@@ -38,25 +38,12 @@ class Case(unittest.TestCase):
         self.broker = Client()
         self.addCleanup(self.broker.close)
 
-    def measured(self):
-        """{(exporter, importer): (attach, map)} of the rows that were measured, which are of video memory."""
-        rows = self.broker.get("Pairs")
-        return {(row[0].removesuffix(":dedicated"), row[1]): (row[2], row[3]) for row in rows if row[6] == "measured"}
-
-    def calibrated(self, *exporters):
-        """Waits until each is measured with all others: no buffer of primed's own moves any more."""
-        with_render_node = {gpu.driver for gpu in gpus.gpus() if gpu.render}
-        pairs = {(exporter, importer) for exporter in exporters for importer in with_render_node - {exporter}}
-        with self.broker.signals("PropertiesChanged", PROPERTIES) as changes:
-            changes.until(lambda: pairs <= self.measured().keys())
-        return pairs
-
     def sources(self):
         return self.broker.get("Evidence")
 
     def believed(self, *makers):
         """Waits until the service tells the memory of buffers such as these: it has checked their drivers."""
-        self.calibrated("tgpu", *([] if makers else ["radeon"]))
+        broker.calibrated(self.broker, "tgpu", *([] if makers else ["radeon"]))
         for make in makers or (lambda: gpus.tgpu(TGPU_VRAM), lambda: gpus.radeon(RADEON_VRAM)):
             with make() as buffer, self.broker.signals("PlacementsInvalidated") as changes:
                 changes.until(lambda: self.place(buffer).details["home-memory"] != "unknown")
@@ -245,8 +232,8 @@ class Calibration(Case):
             before = [kernel.tgpu_info(buffer) for buffer in clients[:2]]
             moves = kernel.tgpu_moves()
             self.start()
-            pairs = self.calibrated("tgpu", "radeon")
-            rows = self.measured()
+            pairs = broker.calibrated(self.broker, "tgpu", "radeon")
+            rows = broker.measured(self.broker)
             self.assertEqual(rows.keys(), pairs)
             moved = [pair for pair, (attach, _) in rows.items() if attach == "moves"]
             self.assertEqual(kernel.tgpu_moves() - moves, len([pair for pair in moved if pair[0] == "tgpu"]))
@@ -276,11 +263,11 @@ class Calibration(Case):
         return "fails" if is_refused else "nothing", "unknown"
 
     def test_measured_rows_agree_with_the_table(self):
-        self.calibrated("tgpu", "radeon")
+        broker.calibrated(self.broker, "tgpu", "radeon")
         rows = self.broker.get("Pairs")
         table = [row for row in rows if row[6] == "table" and kernel.is_in(row[5])]
         compared = set()
-        for (exporter, importer), (attach, _) in self.measured().items():
+        for (exporter, importer), (attach, _) in broker.measured(self.broker).items():
             held = [row for row in table if row[0] in (exporter, f"{exporter}:dedicated")
                     and row[1] in ("*", "others", importer)]
             if held:   # nothing is told of tgpu
@@ -289,10 +276,11 @@ class Calibration(Case):
         self.assertEqual(compared, {gpu.driver for gpu in gpus.gpus() if gpu.render} - {"radeon"})
 
     def test_radeon_moves_to_vgem(self):
-        self.calibrated("radeon")
-        self.assertEqual(self.measured()["radeon", "vgem"], ("moves", "unknown"))
+        broker.calibrated(self.broker, "radeon")
+        self.assertEqual(broker.measured(self.broker)["radeon", "vgem"], ("moves", "unknown"))
         shown = broker.command("primectl", "pairs", "--running")
-        self.assertRegex(shown, rf"radeon:dedicated +vgem +moves .* measured +measured on {re.escape(os.uname().release)}, radeon")
+        release = re.escape(os.uname().release)
+        self.assertRegex(shown, rf"radeon:dedicated +vgem +moves .* measured +measured on {release}, radeon")
 
     def test_who_sleeps_is_not_woken(self):
         broker.command("systemctl", "stop", "primed.service")
@@ -305,15 +293,15 @@ class Calibration(Case):
         self.start()
         awake = {gpu.driver for gpu in gpus.gpus() if gpu.render} - {"tgpu", "radeon"}
         with self.broker.signals("PropertiesChanged", PROPERTIES) as changes:
-            changes.until(lambda: {("radeon", importer) for importer in awake} <= self.measured().keys())
-        self.assertEqual([pair for pair in self.measured() if "tgpu" in pair], [])
+            changes.until(lambda: {("radeon", importer) for importer in awake} <= broker.measured(self.broker).keys())
+        self.assertEqual([pair for pair in broker.measured(self.broker) if "tgpu" in pair], [])
         self.assertEqual((kernel.tgpu_count("resumes"), kernel.tgpu_moves()), (resumes, moves))
         # Its time comes when it is seen awake.
         for gpu in gpus.gpus("tgpu"):
             gpu.attribute("power/control", "on")
         with gpus.tgpu(TGPU_VRAM) as buffer:
             self.place(buffer)
-        self.calibrated("tgpu", "radeon")
+        broker.calibrated(self.broker, "tgpu", "radeon")
 
     def test_own_rows_are_shown_apart(self):
         own = pathlib.Path("/etc/primed/pairs")
@@ -322,11 +310,11 @@ class Calibration(Case):
         self.addCleanup(own.unlink)
         self.start()
         with self.broker.signals("PropertiesChanged", PROPERTIES) as changes:
-            changes.until(lambda: ("radeon", "virtio_gpu") in self.measured())
-        self.calibrated("tgpu")
+            changes.until(lambda: ("radeon", "virtio_gpu") in broker.measured(self.broker))
+        broker.calibrated(self.broker, "tgpu")
         rows = self.broker.get("Pairs")
         self.assertEqual(rows[0][:3] + rows[0][4:7], ("radeon", "vgem", "nothing", "hangs", "", "own"))
-        self.assertNotIn(("radeon", "vgem"), self.measured(), "who is said to hang is not tried")
+        self.assertNotIn(("radeon", "vgem"), broker.measured(self.broker), "who is said to hang is not tried")
 
 
 class Lacking(Case):

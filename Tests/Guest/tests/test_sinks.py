@@ -53,6 +53,8 @@ class Sink:
         cls.addClassCleanup(cls.broker.close)
         with cls.broker.signals("PropertiesChanged", PROPERTIES) as changes:
             changes.until(lambda: "introspection" in cls.broker.get("Evidence"))
+        # Else buffers of primed's own move while the tests count.
+        broker.calibrated(cls.broker, "radeon", "tgpu")
         cls.wait_for_the_sink()
 
     @classmethod
@@ -62,6 +64,9 @@ class Sink:
             added.until(lambda: cls.broker.device(cls.sink))
         with cls.broker.signals("PropertiesChanged", PROPERTIES) as changes:
             changes.until(lambda: cls.broker.device(cls.sink)["State"] == "ready")
+        # Whoever asks first has the flag tried on it, with a buffer of primed's own that may move.
+        with gpus.plain() as plain:
+            cls.broker.place(plain, target_device=cls.sink.number, fresh=True)
 
     def shown(self, buffer):
         """Where it is to be used to be shown by the sink; asking moves nothing."""
