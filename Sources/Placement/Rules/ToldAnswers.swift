@@ -80,30 +80,34 @@ private func values(_ line: some StringProtocol, after start: String) -> [String
   return values
 }
 
-private func word(_ device: DeviceNumber) -> String {
-  device == .none ? "none" : "\(device.major):\(device.minor)"
-}
-
-private func device(_ word: String) -> DeviceNumber? {
-  if word == "none" { return DeviceNumber.none }
-  let parts = word.split(separator: ":").map { UInt32($0) }
-  guard parts.count == 2, let major = parts[0], let minor = parts[1] else { return nil }
-  return DeviceNumber(major: major, minor: minor)
+extension DeviceNumber {
+  /// `226:129`, or `none`.
+  fileprivate var word: String { self == .none ? "none" : "\(major):\(minor)" }
+  fileprivate init?(word: some StringProtocol) {
+    if word == "none" {
+      self = .none
+      return
+    }
+    let parts = word.split(separator: ":").map { UInt32($0) }
+    guard parts.count == 2, let major = parts[0], let minor = parts[1] else { return nil }
+    self.init(major: major, minor: minor)
+  }
 }
 
 extension KnownExporter {
   /// `226:129`; `226:129?`, `none?`: it may be another; `none`: no device.
   fileprivate var word: String {
     switch self {
-    case .device(let number): Placement.word(number)
+    case .device(let number): number.word
     case .noDevice: "none"
-    case .possibly(let number): "\(Placement.word(number))?"
+    case .possibly(let number): "\(number.word)?"
     }
   }
   fileprivate init?(word: String) {
     let isCertain = !word.hasSuffix("?")
-    let digits = isCertain ? word : String(word.dropLast())
-    guard let number = Placement.device(digits) else { return nil }
+    guard let number = DeviceNumber(word: isCertain ? word[...] : word.dropLast()) else {
+      return nil
+    }
     self = !isCertain ? .possibly(number) : number == .none ? .noDevice : .device(number)
   }
 }
@@ -118,7 +122,7 @@ extension ToldAnswer {
     var words = [Self.start, "ago=\(age)"]
     let ids = (0..<answer.planes.count).map { "\(answer.planes[$0].inode)" }
     words.append("planes=\(ids.joined(separator: ","))")
-    words.append("device=\(word(answer.device))")
+    words.append("device=\(answer.device.word)")
     words.append("access=\(answer.access.word)")
     words.append("confidence=\(answer.confidence.word)")
     words.append("exporter=\(answer.exporter.word)")
@@ -136,9 +140,9 @@ extension ToldAnswer {
     for (hint, device) in [
       (Hint.samplingDevice, answer.samplingDevice), (.targetDevice, answer.targetDevice),
       (.primaryDevice, answer.primaryDevice),
-    ] where device != .none { given.append((hint, word(device))) }
+    ] where device != .none { given.append((hint, device.word)) }
     if let list = answer.candidates {
-      let numbers = (0..<list.count).map { word(list[$0]) }
+      let numbers = (0..<list.count).map { list[$0].word }
       given.append((.candidates, numbers.joined(separator: ",")))
     }
     return given
@@ -149,7 +153,7 @@ extension ToldAnswer {
     guard let age = values["ago"].flatMap(Milliseconds.init),
       let access = Access.allCases.first(where: { $0.word == values["access"] }),
       let confidence = Confidence.allCases.first(where: { $0.word == values["confidence"] }),
-      let device = values["device"].flatMap(Placement.device)
+      let device = values["device"].flatMap(DeviceNumber.init(word:))
     else { return nil }
     var query = Query(planes: Planes(), hints: Hints())
     for plane in (values["planes"] ?? "").split(separator: ",").prefix(Planes.limit) {
@@ -175,12 +179,12 @@ extension ToldAnswer {
     hints.format = value(.format).flatMap(UInt32.init)
     hints.modifier = value(.modifier).flatMap(UInt64.init)
     hints.usage = value(.usage).flatMap(UInt8.init).map { Usage(rawValue: $0) }
-    hints.samplingDevice = value(.samplingDevice).flatMap(device) ?? .none
-    hints.targetDevice = value(.targetDevice).flatMap(device) ?? .none
-    hints.primaryDevice = value(.primaryDevice).flatMap(device) ?? .none
+    hints.samplingDevice = value(.samplingDevice).flatMap(DeviceNumber.init(word:)) ?? .none
+    hints.targetDevice = value(.targetDevice).flatMap(DeviceNumber.init(word:)) ?? .none
+    hints.primaryDevice = value(.primaryDevice).flatMap(DeviceNumber.init(word:)) ?? .none
     hints.candidates = value(.candidates).map { list in
       DeviceList(
-        list.split(separator: ",").prefix(DeviceList.limit).compactMap { device(String($0)) })
+        list.split(separator: ",").prefix(DeviceList.limit).compactMap { DeviceNumber(word: $0) })
     }
     return hints
   }
@@ -201,8 +205,8 @@ extension ToldEvent {
     var words = [Self.start, "ago=\(age)", "what=\(event.kind.rawValue)"]
     // A name with a space can't be a word.
     words.append("driver=\(device.driver.filter { $0 != " " })")
-    if let node = device.render { words.append("render=\(word(node.number))") }
-    if let node = device.primary { words.append("card=\(word(node.number))") }
+    if let node = device.render { words.append("render=\(node.number.word)") }
+    if let node = device.primary { words.append("card=\(node.number.word)") }
     words += ["dedicated=\(device.dedicatedMemory)", "role=\(device.role.word)"]
     if let isIntegrated = device.isIntegrated { words.append("integrated=\(isIntegrated)") }
     words += ["imports=\(device.imports)", "exports=\(device.exports)"]
@@ -215,10 +219,10 @@ extension ToldEvent {
       let kind = values["what"].flatMap(RecentEvent.Kind.init), let driver = values["driver"]
     else { return nil }
     var description = DeviceDescription(stableID: "", sysfsPath: "", driver: driver)
-    description.render = values["render"].flatMap(device).map {
+    description.render = values["render"].flatMap(DeviceNumber.init(word:)).map {
       Node(path: "renderD\($0.minor)", number: $0)
     }
-    description.primary = values["card"].flatMap(device).map {
+    description.primary = values["card"].flatMap(DeviceNumber.init(word:)).map {
       Node(path: "card\($0.minor)", number: $0)
     }
     description.dedicatedMemory = values["dedicated"].flatMap(UInt64.init) ?? 0
