@@ -198,7 +198,7 @@ private func whyTheBusMayBeLost() -> String {
   let free = (0..<limit).count { fcntl($0, F_GETFD) < 0 }
   return free < Limits.fdsOfAMessage
     ? "its message had no room: \(Int(limit) - free) of \(limit) fds are in use,"
-      + " \(Strangers.waiting) of them by files whose close is stuck"
+      + " \(ReceivedFDs.waiting) of them by files whose close is stuck"
     : "it ended, or closed the connection"
 }
 

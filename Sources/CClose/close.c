@@ -1,11 +1,11 @@
-/* Strangers' fds are closed by threads that do nothing else.
+/* Fds that came in messages are closed by threads that do nothing else.
  *
  * Why. Any local user can send any fds in any message to us, also such as no body of a message names. Their
  * close(2) may block for as long as the sender likes: FUSE asks its server (FLUSH); the last close of any file
  * that an epoll watches takes that epoll's mutex (fs/eventpoll.c, eventpoll_release_file), which its owner can
  * hold; sockets linger; a driver may hang. The type of the file tells nothing, so what counts is where it came
- * from: every fd that recvmsg(2) brings is a stranger's, and so is every copy of it that
- * primed_note_stranger() names. All others are closed at once by whoever closes them.
+ * from: every fd that recvmsg(2) brings is a sender's, and so is every copy of it that
+ * primed_note_received() names. All others are closed at once by whoever closes them.
  *
  * How. sd-bus closes the fds of a message when the message is freed, and has no call that gives them away. A
  * second reference does not help, since FLUSH is sent for every close(2), and so does dup2(2) over the fd: both
@@ -72,7 +72,7 @@ static int timer = -1;
 static bool is_supervised;
 
 /* One bit for each fd: it came in a message. */
-static uint64_t strangers[PRIMED_CLOSE_FDS / 64];
+static uint64_t received[PRIMED_CLOSE_FDS / 64];
 static uint32_t owners[PRIMED_CLOSE_FDS];
 /* One more than the highest such fd so far. */
 static int highest;
@@ -91,29 +91,29 @@ static uint64_t now_ms(void)
 /* --- whose an fd is ------------------------------------------------------------------------------- */
 
 /* The loop's thread only. */
-void primed_note_stranger(int fd, uint32_t owner)
+void primed_note_received(int fd, uint32_t owner)
 {
 	if (fd < 0 || fd >= PRIMED_CLOSE_FDS)
 		return;
 	__atomic_store_n(&owners[fd], owner, __ATOMIC_RELAXED);
 	if (fd >= highest)
 		highest = fd + 1;
-	__atomic_fetch_or(&strangers[fd / 64], 1ull << (fd % 64), __ATOMIC_RELEASE);
+	__atomic_fetch_or(&received[fd / 64], 1ull << (fd % 64), __ATOMIC_RELEASE);
 }
 
 /* Whether it came in a message; clears its bit. */
-static bool forget_stranger(int fd)
+static bool forget_received(int fd)
 {
 	uint64_t bit;
 
 	if (fd >= PRIMED_CLOSE_FDS)
 		return true;
 	bit = 1ull << (fd % 64);
-	return fd >= 0 && __atomic_load_n(&strangers[fd / 64], __ATOMIC_ACQUIRE) & bit &&
-	       __atomic_fetch_and(&strangers[fd / 64], ~bit, __ATOMIC_ACQ_REL) & bit;
+	return fd >= 0 && __atomic_load_n(&received[fd / 64], __ATOMIC_ACQUIRE) & bit &&
+	       __atomic_fetch_and(&received[fd / 64], ~bit, __ATOMIC_ACQ_REL) & bit;
 }
 
-bool primed_claim_strangers(uint32_t owner)
+bool primed_claim_received(uint32_t owner)
 {
 	bool some = n_unclaimed;
 
@@ -148,7 +148,7 @@ static void note_received(struct cmsghdr *c)
 		int fd;
 
 		memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-		primed_note_stranger(fd, PRIMED_NOBODY);
+		primed_note_received(fd, PRIMED_NOBODY);
 		if (n_unclaimed == sizeof(unclaimed) / sizeof(*unclaimed))
 			n_unclaimed = 0;
 		if (fd < PRIMED_CLOSE_FDS)
@@ -209,7 +209,7 @@ static int next_to_close(void)
 /* --- the closers ---------------------------------------------------------------------------------- */
 
 /* Called with the lock held; releases it during the close. */
-static void close_stranger(struct closer *me, int fd)
+static void close_received(struct closer *me, int fd)
 {
 	me->owner = owner_of(fd);
 	me->since = now_ms();
@@ -250,7 +250,7 @@ static void *run_closer(void *raw)
 		int fd = next_to_close();
 
 		if (fd >= 0) {
-			close_stranger(me, fd);
+			close_received(me, fd);
 			looks = -1;
 		} else {
 			wait_for_work();
@@ -365,7 +365,7 @@ static void put_off(int fd)
 	pthread_mutex_unlock(&lock);
 }
 
-unsigned primed_stuck_strangers(uint32_t owner)
+unsigned primed_stuck_fds(uint32_t owner)
 {
 	unsigned n = 0;
 
@@ -378,7 +378,7 @@ unsigned primed_stuck_strangers(uint32_t owner)
 	return n;
 }
 
-unsigned primed_waiting_strangers(void)
+unsigned primed_waiting_fds(void)
 {
 	unsigned n;
 
@@ -408,7 +408,7 @@ ssize_t recvmsg(int socket, struct msghdr *message, int flags)
 
 int close(int fd)
 {
-	if (!forget_stranger(fd))
+	if (!forget_received(fd))
 		return (int)syscall(SYS_close, fd);
 	int e = errno;
 

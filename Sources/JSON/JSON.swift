@@ -37,7 +37,7 @@ extension JSON {
     guard bytes.count <= JSON.sizeLimit else {
       throw JSONError("more than \(JSON.sizeLimit) bytes", at: bytes.count, of: bytes)
     }
-    try refuseWhatJSONCLetsPass(bytes)
+    try refuseWhatJSONCLetsPass(bytes, depthLimit: Self.depthLimit)
     let parsed = try Self.parse(EscapedText(bytes))
     defer { json_object_put(parsed) }
     self.init(parsed)

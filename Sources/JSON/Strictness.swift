@@ -2,9 +2,10 @@
 // unpaired surrogates in strings, numbers like 1. and 01, NaN, and whole numbers beyond 64 bits,
 // which json-c would clamp. Checks single tokens; json-c checks their order.
 
-func refuseWhatJSONCLetsPass(_ text: [UInt8]) throws(JSONError) {
+/// Leaves text beyond this depth to json-c, which reports it.
+func refuseWhatJSONCLetsPass(_ text: [UInt8], depthLimit: Int) throws(JSONError) {
   var tokens = Tokens(text: text)
-  try tokens.check()
+  try tokens.check(depthLimit)
 }
 
 private struct Tokens {
@@ -21,9 +22,8 @@ private struct Tokens {
     JSONError(problem, at: offset, of: text)
   }
 
-  mutating func check() throws(JSONError) {
-    // json-c reports deeper nesting.
-    while let c = next, keys.count <= JSON.depthLimit {
+  mutating func check(_ depthLimit: Int) throws(JSONError) {
+    while let c = next, keys.count <= depthLimit {
       switch c {
       case UInt8(ascii: "{"): keys.append([])
       case UInt8(ascii: "["): keys.append(nil)
@@ -95,48 +95,65 @@ private struct Tokens {
 
   private mutating func string() throws(JSONError) {
     let start = at
+    var value: [UInt8] = []
     at += 1
     while next != UInt8(ascii: "\"") {
       guard let c = next else { throw error("a string that never ends", at: start) }
       guard c >= 0x20 else { throw error("a control character in a string", at: at) }
       at += 1
-      if c == UInt8(ascii: "\\") { try escape(from: at - 1, of: start) }
+      if c == UInt8(ascii: "\\") {
+        value += Unicode.UTF8.encode(try escape(from: at - 1, of: start))!
+      } else {
+        value.append(c)
+      }
     }
     at += 1
-    try noteKey(start)
+    try noteKey(String(decoding: value, as: UTF8.self), start)
   }
 
-  private mutating func escape(from start: Int, of string: Int) throws(JSONError) {
+  /// Returns what the escape stands for.
+  private mutating func escape(
+    from start: Int, of string: Int
+  ) throws(JSONError) -> Unicode.Scalar {
     guard let c = next else { throw error("a string that never ends", at: string) }
     at += 1
-    guard c == UInt8(ascii: "u") else {
-      guard #""\/bfnrt"#.utf8.contains(c) else { throw error("no such escape", at: start) }
-      return
-    }
-    let unit = try fourHexDigits()
-    guard (0xd800..<0xe000).contains(unit) else { return }
-    guard unit < 0xdc00, take("\\"), take("u"), (0xdc00..<0xe000).contains(try fourHexDigits())
-    else { throw error("half a surrogate pair", at: start) }
+    if c == UInt8(ascii: "u") { return try scalar(from: start) }
+    guard let meant = Self.escapes[c] else { throw error("no such escape", at: start) }
+    return meant
   }
 
-  private mutating func fourHexDigits() throws(JSONError) -> Int {
-    var value = 0
+  private static let escapes: [UInt8: Unicode.Scalar] = [
+    UInt8(ascii: "\""): "\"", UInt8(ascii: "\\"): "\\", UInt8(ascii: "/"): "/",
+    UInt8(ascii: "b"): "\u{8}", UInt8(ascii: "f"): "\u{c}", UInt8(ascii: "n"): "\n",
+    UInt8(ascii: "r"): "\r", UInt8(ascii: "t"): "\t",
+  ]
+
+  /// One UTF-16 unit, or two: the second is an escape, too.
+  private mutating func scalar(from start: Int) throws(JSONError) -> Unicode.Scalar {
+    let unit = try fourHexDigits()
+    if let scalar = Unicode.Scalar(unit) { return scalar }
+    guard unit < 0xdc00, take("\\"), take("u"),
+      case let low = try fourHexDigits(), (0xdc00..<0xe000).contains(low)
+    else { throw error("half a surrogate pair", at: start) }
+    return Unicode.Scalar(0x10000 + (unit - 0xd800) << 10 + (low - 0xdc00))!
+  }
+
+  private mutating func fourHexDigits() throws(JSONError) -> UInt32 {
+    var value: UInt32 = 0
     for _ in 0..<4 {
       guard let c = next, let digit = Character(Unicode.Scalar(c)).hexDigitValue else {
         throw error("expected four hexadecimal digits", at: at)
       }
-      value = value << 4 | digit
+      value = value << 4 | UInt32(digit)
       at += 1
     }
     return value
   }
 
   /// A string before a colon is a key of the enclosing object.
-  private mutating func noteKey(_ start: Int) throws(JSONError) {
+  private mutating func noteKey(_ key: String, _ start: Int) throws(JSONError) {
     let rest = text[at...].drop { " \t\r\n".utf8.contains($0) }
     guard rest.first == UInt8(ascii: ":"), keys.last != nil, var known = keys.last! else { return }
-    var key = String(decoding: text[start + 1..<at - 1], as: UTF8.self)
-    if key.contains("\\"), case .string(let meant) = try JSON(text[start..<at]) { key = meant }
     // json-c would take a NUL for the end of the key.
     guard !key.utf8.contains(0) else { throw error("a NUL in a key", at: start) }
     guard known.insert(key).inserted else { throw error("key \"\(key)\" again", at: start) }

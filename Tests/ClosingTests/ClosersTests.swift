@@ -74,9 +74,9 @@ private func wait(_ what: String, until condition: () -> Bool) {
   Issue.record("waited in vain: \(what)")
 }
 
-private func stranger(_ owner: UInt32) -> File {
-  let file = File(primed_memfd("stranger", 0, false))
-  primed_note_stranger(file.fd, owner)
+private func received(_ owner: UInt32) -> File {
+  let file = File(primed_memfd("received", 0, false))
+  primed_note_received(file.fd, owner)
   return file
 }
 
@@ -89,20 +89,20 @@ private func stranger(_ owner: UInt32) -> File {
     #expect(!file.isOpen)
   }
 
-  @Test func aStrangersIsClosedSoonAndThenNothingIsLeft() {
-    let file = stranger(1000)
+  @Test func aReceivedFDIsClosedSoonAndThenNothingIsLeft() {
+    let file = received(1000)
     #expect(close(file.fd) == 0)
     wait("its close") { !file.isOpen }
     wait("the closer's end") { closerThreads() == 0 }
   }
 
-  @Test func whatAMessageBringsIsAStrangers() throws {
+  @Test func whatAMessageBringsIsReceived() throws {
     var ends: [Int32] = [0, 0]
     socketpair(AF_UNIX, Int32(SOCK_SEQPACKET.rawValue), 0, &ends)
     let mine = File(primed_memfd("sent", 0, false))
     let received = File(try pass(mine.fd, over: ends))
-    #expect(primed_claim_strangers(1000))
-    #expect(!primed_claim_strangers(1001))
+    #expect(primed_claim_received(1000))
+    #expect(!primed_claim_received(1001))
     close(mine.fd)
     #expect(!mine.isOpen)
     close(received.fd)
@@ -116,17 +116,17 @@ private func stranger(_ owner: UInt32) -> File {
   @Test func oneOwnersStuckClosesHoldUpNobodyElses() throws {
     let stuck = try (0..<12).map { _ in try Lingering() }
     for one in stuck {
-      primed_note_stranger(one.fd, 1000)
+      primed_note_received(one.fd, 1000)
       close(one.fd)
     }
-    let other = stranger(1001)
+    let other = received(1001)
     close(other.fd)
     wait("the other's close") { !other.isOpen }
-    wait("its share") { primed_stuck_strangers(1000) == 12 }
+    wait("its share") { primed_stuck_fds(1000) == 12 }
     #expect(closerThreads() <= Int(PRIMED_CLOSERS_PER_OWNER) + 1)
-    #expect(primed_stuck_strangers(1001) == 0)
+    #expect(primed_stuck_fds(1001) == 0)
     for one in stuck { one.letGo() }
-    wait("all closes") { primed_waiting_strangers() == 0 && primed_stuck_strangers(1000) == 0 }
+    wait("all closes") { primed_waiting_fds() == 0 && primed_stuck_fds(1000) == 0 }
     wait("the closers' end") { closerThreads() == 0 }
   }
 }
@@ -136,14 +136,14 @@ extension ClosersTests {
   @Test func whatAConnectionSentIsItsUsersOnceThatIsKnown() throws {
     let stuck = try (0..<10).map { _ in try Lingering() }
     for (i, one) in stuck.enumerated() {
-      primed_note_stranger(one.fd, i < 5 ? 0x8000_0001 : 1000)
+      primed_note_received(one.fd, i < 5 ? 0x8000_0001 : 1000)
       close(one.fd)
     }
     wait("a closer each") { closerThreads() == 10 }
     primed_rename_owner(0x8000_0001, 1000)
-    let more = stranger(1000)
+    let more = received(1000)
     close(more.fd)
-    wait("its turn") { primed_stuck_strangers(1000) > PRIMED_CLOSERS_PER_OWNER }
+    wait("its turn") { primed_stuck_fds(1000) > PRIMED_CLOSERS_PER_OWNER }
     #expect(more.isOpen)
     for one in stuck { one.letGo() }
     wait("all closes") { !more.isOpen && closerThreads() == 0 }

@@ -84,7 +84,7 @@ import Testing
   @Test func aNameThatNobodyKnowsMayBeOfADriverThatNobodyKnows() {
     var machine = Machine()
     machine.add("known", "amdgpu")
-    let unknown = ExporterSet(DeviceSet(), beyond: .stranger)
+    let unknown = ExporterSet(DeviceSet(), beyond: .otherModule)
     #expect(
       machine.table.exporters(named: .named("mydrm")) == unknown, "perhaps of no system memory")
     let same = ExporterSet(DeviceSet(), beyond: .anything)

@@ -37,7 +37,7 @@ final class Service: BrokerService {
   private var subscribed = 0
   private let quotas: Quotas
   private let clients: ClientProcesses
-  private let strangers: Strangers
+  private let receivedFDs: ReceivedFDs
   let looks: Looks
   private let seatUsers: SeatUsers
   private var freshLooks = FreshLooks()
@@ -59,7 +59,7 @@ final class Service: BrokerService {
     let fdLimit = primed_fd_limit()
     guard fdLimit > 0 else { throw Errno.last }
     quotas = Quotas(fdLimit: Int(fdLimit))
-    strangers = try Strangers(loop: loop)
+    receivedFDs = try ReceivedFDs(loop: loop)
     looks = try Looks(loop: loop)
     engine.onLooked = { [unowned self] in looked(at: $0) }
   }
@@ -67,7 +67,7 @@ final class Service: BrokerService {
   func identity(of fd: Int32) -> BufferIdentity? { reader.identity(of: fd) }
 
   func received(from caller: Caller, of user: uid_t?) -> Bool {
-    strangers.received(from: caller, of: user)
+    receivedFDs.charge(to: caller, of: user)
   }
 
   // MARK: Questions
@@ -125,11 +125,11 @@ final class Service: BrokerService {
     then: @escaping (Result<Answer, BusError>) -> Void
   ) {
     let load = Load(questions: 1, fds: buffers.count)
-    strangers.note(buffers, of: caller, connection?.user(of: caller))
+    receivedFDs.note(buffers, of: caller, connection?.user(of: caller))
     guard quotas.take(load, for: caller), let connection else { return then(.failure(.tooMuch)) }
     let wasKnown = connection.user(of: caller) != nil
     connection.whenIdentified(caller) { [self] user in
-      guard let user, !strangers.hasTooManyStuck(user) else {
+      guard let user, !receivedFDs.hasTooManyStuck(user) else {
         quotas.giveBack(load, of: caller)
         return then(.failure(user == nil ? .tooManyConnections : .stuckFiles))
       }
@@ -213,7 +213,7 @@ final class Service: BrokerService {
   }
 
   func identified(_ caller: Caller, as uid: uid_t) -> Bool {
-    strangers.identified(caller, as: uid)
+    receivedFDs.identified(caller, as: uid)
     return quotas.identify(caller, as: uid)
   }
 

@@ -1,4 +1,4 @@
-/* The closing of strangers' fds: see close.c for why it takes definitions of recvmsg() and close(). */
+/* The closing of fds that came in messages: see close.c for why it takes definitions of recvmsg() and close(). */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -11,7 +11,7 @@
 #define PRIMED_CLOSERS_PER_OWNER 8
 /* A close() that takes so long counts as stuck. */
 #define PRIMED_STUCK_MS 50
-/* Fds that can be told apart; systemd's LimitNOFILE. Those above are strangers' and nobody's. */
+/* Fds that can be told apart; systemd's LimitNOFILE. Those above count as received, and are charged to nobody. */
 #define PRIMED_CLOSE_FDS 65536
 /* Fds that came in messages and whose owner has not been named yet: a message has 253 at most. */
 #define PRIMED_UNCLAIMED_FDS 1024
@@ -26,18 +26,18 @@ void primed_supervise_closers(void);
 
 /* `fd` is a copy of a file that came in a message: `owner` is charged for it, and close() is put off.
  * The loop's thread. */
-void primed_note_stranger(int fd, uint32_t owner);
+void primed_note_received(int fd, uint32_t owner);
 
 /* Assigns the fds received since the last call to `owner`; returns whether there were any. The loop's
  * thread, which receives them. */
-bool primed_claim_strangers(uint32_t owner);
+bool primed_claim_received(uint32_t owner);
 
 /* Gives the fds of `from`, a sender whose uid was not known, to `to`. */
 void primed_rename_owner(uint32_t from, uint32_t to);
 
 /* How many fds of `owner` are not closed yet, since their close() blocks or waits behind one that does; 0
  * unless `owner` has as many blocked closers as it may have. */
-unsigned primed_stuck_strangers(uint32_t owner);
+unsigned primed_stuck_fds(uint32_t owner);
 
 /* How many fds wait for a closer, of all owners. */
-unsigned primed_waiting_strangers(void);
+unsigned primed_waiting_fds(void);

@@ -20,7 +20,7 @@ package struct ExporterSet: Sendable, Equatable {
     /// Any exporter at all: the sources contradict each other.
     package static let anything = Beyond(rawValue: 4)
     /// Of a module that is no DRM driver (vfio-pci, a camera's); in which memory is not known.
-    package static let stranger = Beyond(rawValue: 8)
+    package static let otherModule = Beyond(rawValue: 8)
   }
 
   package var devices: DeviceSet
@@ -35,7 +35,7 @@ package struct ExporterSet: Sendable, Equatable {
   package var isAnyones: Bool { beyond.contains(.anything) }
   /// It may lie in memory that is neither known to be system memory nor a known device's.
   package var isInUnknownMemory: Bool {
-    beyond.contains(.anything) || beyond.contains(.stranger)
+    beyond.contains(.anything) || beyond.contains(.otherModule)
   }
   /// The only possible exporter.
   package var certain: DeviceSlot? { beyond.isEmpty ? devices.only : nil }
@@ -137,11 +137,11 @@ extension DeviceTable {
 
 extension ExporterName {
   /// The exporter, by a name that is not known to be of system memory. Every module shows its own
-  /// name, so a name that is no DRM driver's is a stranger's. nvidia.ko shows a driver's name, and
-  /// is no stranger: its buffers lie in the memory of the same GPU as nvidia-drm's.
+  /// name, so a name that is no DRM driver's is of another module. nvidia.ko shows a driver's name:
+  /// its buffers lie in the memory of the same GPU as nvidia-drm's.
   var unknownModule: ExporterSet.Beyond {
     guard case .named(let name) = self, Driver(name: name) == .other else { return .anything }
-    return .stranger
+    return .otherModule
   }
 
   /// Exporters that hand out pages of system memory and are no device's: udmabuf, the heaps of

@@ -71,7 +71,7 @@ package struct Observation: Sendable {
     if !wouldMove.isEmpty {
       // An import would move it, so it lies in dedicated memory, and its exporter has such memory.
       var rest = any.intersection(
-        ExporterSet(devices.exporting, beyond: [.gone, .anything, .stranger]))
+        ExporterSet(devices.exporting, beyond: [.gone, .anything, .otherModule]))
       rest.devices = rest.devices.subtracting(devices.systemOnly).subtracting(wouldMove)
       evidence.narrow(to: rest, by: .refusals)
     }

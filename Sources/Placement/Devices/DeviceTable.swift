@@ -60,13 +60,9 @@ package final class DeviceTable: Sendable {
   private let nodes: [DeviceNumber]
   private let cards: [DeviceNumber]
   private let ranks: [UInt8]
-  private let kin: [DeviceSet]
-  private let cutOff: [DeviceSet]
+  private let peers: PeerSets
   private let effects: DriverEffects
-  /// By vendor of a layout (drm_fourcc.h): the devices known not to read it, and those whose
-  /// hardware uses it.
-  private let blind: [DeviceSet]
-  private let tilers: [DeviceSet]
+  private let layouts: LayoutSets
   let exporterNames: ExporterNames
 
   package init(
@@ -75,23 +71,12 @@ package final class DeviceTable: Sendable {
   ) {
     precondition(entries.count <= DeviceSlot.limit)
     let ids = entries.map { $0.map { DriverID($0.description) } ?? DriverID(.other) }
-    func those(_ holds: (DeviceEntry, DriverInfo) -> Bool) -> DeviceSet {
-      var set = DeviceSet()
-      for (i, entry) in entries.enumerated() {
-        if let entry, holds(entry, ids[i].driver.info) { set.insert(DeviceSlot(UInt8(i))) }
-      }
-      return set
-    }
+    let those = DeviceSelection(entries, ids)
     self.entries = entries
-    self.goneDrivers = goneDrivers
-    self.goneBefore = goneBefore
     self.ids = ids
-    goneSystemOnly = goneDrivers.allSatisfy {
-      pairs.rows(of: DriverID($0), kernel: kernel).systemOnly()
-    }
-    let rows = Dictionary(ids.map { ($0, pairs.rows(of: $0, kernel: kernel)) }) { first, _ in first
-    }
-    func rowsOf(_ entry: DeviceEntry) -> ExporterRows { rows[DriverID(entry.description)]! }
+    nodes = entries.map { $0?.description.node?.number ?? .none }
+    cards = entries.map { $0?.description.primary?.number ?? .none }
+
     present = those { _, _ in true }
     named = those { entry, _ in entry.description.node != nil }
     let open = those { entry, _ in
@@ -104,15 +89,10 @@ package final class DeviceTable: Sendable {
     awake = those { entry, _ in entry.description.power != .suspended }
     undisturbed = those { _, info in !info.wakesWhenAsked }
     cardOnly = those { entry, _ in entry.description.render == nil }
-    // What was seen of a device outdoes what its row says: virtio_gpu imports where it has blobs
-    // and no virgl.
-    func refusesByRow(_ entry: DeviceEntry, _ info: DriverInfo) -> Bool {
-      entry.importsSeen != true && info.refusesImports?.contains(kernel) == true
-    }
-    importing = those { entry, info in entry.imports && !refusesByRow(entry, info) }
+    importing = those { entry, info in entry.imports && !entry.refusesImports(info, kernel) }
     importingOwnOnly = those { entry, info in
       entry.importsOwnOnly
-        || entry.imports && entry.description.exports && refusesByRow(entry, info)
+        || entry.imports && entry.description.exports && entry.refusesImports(info, kernel)
     }
     software = those { entry, _ in entry.description.role == .software }
     rendering = those { entry, _ in entry.description.renders }
@@ -124,56 +104,31 @@ package final class DeviceTable: Sendable {
     honoured = those { entry, _ in entry.noMove == .honoured }
     unassessed = those { entry, _ in !entry.assessed && entry.imports }
     exporting = those { entry, _ in entry.description.exports }
-    exporterNames = ExporterNames(ids, exporting, gone: goneDrivers, kernel)
-    let systemOnly = those { entry, _ in
-      rowsOf(entry).systemOnly(isIntegrated: entry.description.hasNoMemoryOfItsOwn)
-    }
-    self.systemOnly = systemOnly
-    refusingAll = those { entry, _ in rowsOf(entry).refusesAll }
     keepsRecord = those { _, info in info.keepsRecord }
     scansOutImports = those { entry, info in info.scansOutImports(of: entry.description) }
     readsImportsOnly = those { _, info in !info.rendersIntoImports }
-    blind = LayoutVendor.table { vendor in those { _, info in !info.reads(layoutOf: vendor) } }
-    tilers = LayoutVendor.table { vendor in
-      those { _, info in info.layouts?.contains(vendor) == true }
-    }
+    exporterNames = ExporterNames(ids, exporting, gone: goneDrivers, kernel)
+    layouts = LayoutSets(those)
 
-    nodes = entries.map { $0?.description.node?.number ?? .none }
-    cards = entries.map { $0?.description.primary?.number ?? .none }
     let ranking = Ranking(entries, importing: importing)
     primary = ranking.primary
     ranks = ranking.ranks
-    let effects = DriverEffects(
-      ids, present, systemOnly: systemOnly, rows,
-      gone: goneDrivers.map { pairs.rows(of: DriverID($0), kernel: kernel) })
-    self.effects = effects
+
+    func rows(of driver: DriverID) -> ExporterRows { pairs.rows(of: driver, kernel: kernel) }
+    let rowsHere = Dictionary(ids.map { ($0, rows(of: $0)) }) { first, _ in first }
+    func rows(of entry: DeviceEntry) -> ExporterRows { rowsHere[DriverID(entry.description)]! }
+    let rowsGone = goneDrivers.map { rows(of: DriverID($0)) }
+    systemOnly = those { entry, _ in
+      rows(of: entry).systemOnly(isIntegrated: entry.description.hasNoMemoryOfItsOwn)
+    }
+    refusingAll = those { entry, _ in rows(of: entry).refusesAll }
+    effects = DriverEffects(ids, present, systemOnly: systemOnly, rowsHere, gone: rowsGone)
     wakesAtAttach = effects.waking
-    let kin = entries.indices.map { index in
-      guard let entry = entries[index] else { return DeviceSet() }
-      let slot = DeviceSlot(UInt8(index))
-      let inPlace =
-        systemOnly.contains(slot)
-        ? DeviceSet() : effects.importers(of: slot, in: .dedicated).inPlace
-      return those { other, _ in other.description.isPaired(with: entry.description) }
-        .union(DeviceSet(slot)).union(inPlace)
-    }
-    let mayBePeers = kernel == nil || KernelRange.peerToPeer.contains(kernel)
-    let peers = entries.indices.map { index in
-      guard let row = entries[index]?.description.row, row.info.peerToPeer != .never else {
-        return DeviceSet()
-      }
-      return those { other, info in
-        info.peerToPeer != .never && (mayBePeers || other.description.row == row)
-      }
-    }
-    let isOutOfReach = entries.map {
-      $0?.description.power == .suspended
-        && $0?.description.row.info.peerToPeer == .ifAwake
-    }
-    self.kin = entries.indices.map { isOutOfReach[$0] ? kin[$0] : kin[$0].union(peers[$0]) }
-    cutOff = entries.indices.map {
-      isOutOfReach[$0] ? peers[$0].subtracting(kin[$0]) : DeviceSet()
-    }
+    peers = PeerSets(those, effects, systemOnly: systemOnly, kernel)
+
+    self.goneDrivers = goneDrivers
+    self.goneBefore = goneBefore
+    goneSystemOnly = rowsGone.allSatisfy { $0.systemOnly() }
   }
 
   package subscript(slot: DeviceSlot) -> DeviceEntry? {
@@ -199,27 +154,18 @@ package final class DeviceTable: Sendable {
   package func staying(in importer: DeviceSlot) -> DeviceSet { effects.staying(in: importer) }
   /// Devices that may reach this one's dedicated memory: itself, its other half, its peers, and
   /// those that the pair table names.
-  package func kin(of slot: DeviceSlot) -> DeviceSet { kin[Int(slot.index)] }
+  package func kin(of slot: DeviceSlot) -> DeviceSet { peers.kin(of: slot) }
   /// Peers that can't reach this one's memory while it sleeps, but could if it were awake.
-  func cutOff(from slot: DeviceSlot) -> DeviceSet { cutOff[Int(slot.index)] }
+  func cutOff(from slot: DeviceSlot) -> DeviceSet { peers.cutOff(from: slot) }
 
   // MARK: Layouts
 
   /// Devices that can't read this layout, since it is a tiling of another vendor.
-  package func blind(to modifier: UInt64) -> DeviceSet {
-    let vendor = Int(modifier >> 56)
-    guard modifier != implicitModifier, blind.indices.contains(vendor) else { return DeviceSet() }
-    return blind[vendor]
-  }
-
+  package func blind(to modifier: UInt64) -> DeviceSet { layouts.blind(to: modifier) }
   /// Devices whose hardware uses this tiling; nil: LINEAR, INVALID, or a layout of no device here.
   package func devices(tilingWith modifier: UInt64) -> DeviceSet? {
-    let vendor = Int(modifier >> 56)
-    guard modifier != implicitModifier, tilers.indices.contains(vendor), !tilers[vendor].isEmpty
-    else { return nil }
-    return tilers[vendor]
+    layouts.devices(tilingWith: modifier)
   }
-
   /// Whether a device that has gone may have used this tiling.
   func mayHaveGone(tilingWith modifier: UInt64) -> Bool {
     guard let vendor = LayoutVendor(rawValue: UInt8(modifier >> 56)) else { return true }
@@ -272,9 +218,6 @@ package final class DeviceTable: Sendable {
   package func rank(of slot: DeviceSlot) -> UInt8 { ranks[Int(slot.index)] }
 }
 
-/// DRM_FORMAT_MOD_INVALID: the exporter's driver chose the layout, and only it knows which.
-package let implicitModifier: UInt64 = 0x00ff_ffff_ffff_ffff
-
 extension DeviceDescription {
   /// Whether it can draw: it has a render node, or a role that implies it (old drivers render
   /// through the card node).
@@ -295,8 +238,12 @@ extension DeviceDescription {
     guard let function = row.info.integratedFunction else { return nil }
     return sysfsPath.hasSuffix("/" + function) ? true : nil
   }
+}
 
-  func isPaired(with other: DeviceDescription) -> Bool {
-    pairedWith == other.stableID || other.pairedWith == stableID
+extension DeviceEntry {
+  /// By its driver's row, unless imports were seen: virtio_gpu imports where it has blobs and no
+  /// virgl.
+  fileprivate func refusesImports(_ info: DriverInfo, _ kernel: KernelVersion?) -> Bool {
+    importsSeen != true && info.refusesImports?.contains(kernel) == true
   }
 }

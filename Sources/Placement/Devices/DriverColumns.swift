@@ -1,5 +1,22 @@
 // Columns of the driver table, by the devices of a machine.
 
+/// Chooses a machine's devices by what is known of each and of its driver.
+struct DeviceSelection {
+  let entries: [DeviceEntry?]
+  private let ids: [DriverID]
+
+  /// Both by slot.
+  init(_ entries: [DeviceEntry?], _ ids: [DriverID]) { (self.entries, self.ids) = (entries, ids) }
+
+  func callAsFunction(_ holds: (DeviceEntry, DriverInfo) -> Bool) -> DeviceSet {
+    var set = DeviceSet()
+    for (i, entry) in entries.enumerated() {
+      if let entry, holds(entry, ids[i].driver.info) { set.insert(DeviceSlot(UInt8(i))) }
+    }
+    return set
+  }
+}
+
 /// Which devices may show which exporter name on this kernel.
 struct ExporterNames: Sendable {
   private var shown: [String: DeviceSet] = [:]
@@ -39,19 +56,41 @@ extension Driver {
   static let exporterNames = Set(table.flatMap { $0.exporterNames.map(\.fact) })
 }
 
-extension LayoutVendor {
-  /// By vendor number. Layouts without a vendor, or with an unknown one, belong to no device.
-  static func table(_ set: (LayoutVendor) -> DeviceSet) -> [DeviceSet] {
-    (0...allCases.map(\.rawValue).max()!).map { number in
+/// DRM_FORMAT_MOD_INVALID: the exporter's driver chose the layout, and only it knows which.
+package let implicitModifier: UInt64 = 0x00ff_ffff_ffff_ffff
+
+/// Which devices know which layout.
+struct LayoutSets: Sendable {
+  /// By number of the vendor (drm_fourcc.h): devices known not to read its layouts, and those whose
+  /// hardware uses them. Layouts without a vendor, or with an unknown one, belong to no device.
+  private let blind: [DeviceSet]
+  private let tiling: [DeviceSet]
+
+  init(_ those: DeviceSelection) {
+    blind = Self.byVendor { vendor in those { _, info in !info.reads(layoutOf: vendor) } }
+    tiling = Self.byVendor { vendor in
+      those { _, info in info.layouts?.contains(vendor) == true }
+    }
+  }
+
+  private static func byVendor(_ set: (LayoutVendor) -> DeviceSet) -> [DeviceSet] {
+    (0...LayoutVendor.allCases.map(\.rawValue).max()!).map { number in
       LayoutVendor(rawValue: number).map(set) ?? DeviceSet()
     }
   }
-}
 
-extension KernelRange {
-  /// CONFIG_PCI_P2PDMA is on in Debian since 6.13.7. Other distributions had it before, so this may
-  /// claim less than is possible.
-  static let peerToPeer = KernelRange.since(6, 13)
+  func blind(to modifier: UInt64) -> DeviceSet {
+    let vendor = Int(modifier >> 56)
+    guard modifier != implicitModifier, blind.indices.contains(vendor) else { return DeviceSet() }
+    return blind[vendor]
+  }
+
+  func devices(tilingWith modifier: UInt64) -> DeviceSet? {
+    let vendor = Int(modifier >> 56)
+    guard modifier != implicitModifier, tiling.indices.contains(vendor), !tiling[vendor].isEmpty
+    else { return nil }
+    return tiling[vendor]
+  }
 }
 
 extension DriverInfo {

@@ -8,7 +8,7 @@ internal import Linux
 internal import Placement
 internal import Ports
 
-final class Strangers {
+final class ReceivedFDs {
   private var supervision: EventSource?
 
   init(loop: EventLoop) throws(Errno) {
@@ -17,14 +17,14 @@ final class Strangers {
   }
 
   /// Assigns the fds received since the last call to this caller; returns whether there were any.
-  func received(from caller: Caller, of user: uid_t?) -> Bool {
-    primed_claim_strangers(Self.owner(caller, user))
+  func charge(to caller: Caller, of user: uid_t?) -> Bool {
+    primed_claim_received(Self.owner(caller, user))
   }
 
   /// Notes copies that primed made of a caller's fds: closing them can block as well, since they
   /// may be the last ones.
   func note(_ buffers: [HeldBuffer], of caller: Caller, _ user: uid_t?) {
-    for buffer in buffers { primed_note_stranger(buffer.fd.rawValue, Self.owner(caller, user)) }
+    for buffer in buffers { primed_note_received(buffer.fd.rawValue, Self.owner(caller, user)) }
   }
 
   func identified(_ caller: Caller, as user: uid_t) {
@@ -38,10 +38,10 @@ final class Strangers {
   }
 
   /// Fds that wait to be closed.
-  static var waiting: Int { Int(primed_waiting_strangers()) }
+  static var waiting: Int { Int(primed_waiting_fds()) }
 
   /// Whether more of this user's fds can't be closed than Limits allows.
   func hasTooManyStuck(_ user: uid_t) -> Bool {
-    primed_stuck_strangers(user) > Limits.stuckFDsPerUser
+    primed_stuck_fds(user) > Limits.stuckFDsPerUser
   }
 }
