@@ -187,7 +187,7 @@ package final class QueryEngine {
     askers += 1
     search(query.hints)
     readPower(for: query.hints)
-    keeper.retryFailed()
+    keeper.retryFailed(for: query.hints)
     var looked = false
     let pending = Countdown(buffers.count + 1) { [unowned self] in
       self.askers -= 1

@@ -253,6 +253,28 @@ import Testing
     #expect(laptop.machine.now == failed + 1_000 + probeDeadline + 2_000)
   }
 
+  @Test func aHungCardIsAskedAgainForWhoNamesIt() throws {
+    let laptop = try Laptop()
+    let display = laptop.machine.plug("display", "vkms", minor: 7) { $0.render = nil }
+    laptop.machine.allocate(7, on: nil, home: .system)
+    laptop.machine.hang("display")
+    laptop.machine.ask(laptop.engine, laptop.machine.query([7]) { $0.targetDevice = display }) {
+      _ in
+    }
+    laptop.machine.run()
+    laptop.machine.expire()
+    #expect(laptop.engine.device(display)?.state == .unresponsive)
+    laptop.machine.reset("display")
+    let assessments = laptop.machine.assessments
+    laptop.machine.now += 1_000
+    _ = laptop.machine.place(laptop.engine, 7) { $0.fresh = true }
+    #expect(laptop.machine.assessments == assessments)
+    #expect(laptop.engine.device(display)?.state == .unresponsive)
+    _ = laptop.machine.place(laptop.engine, 7) { ($0.fresh, $0.targetDevice) = (true, display) }
+    #expect(laptop.machine.assessments == assessments + 1)
+    #expect(laptop.engine.device(display)?.state == .ready)
+  }
+
   // MARK: Devices that can't be opened
 
   @Test func aDeviceThatCantBeOpenedIsLeftOutAndTriedAgainWithBackOff() throws {
