@@ -27,6 +27,13 @@ bus_kind = private_bus.Daemon
 STRANGER = 65534
 
 
+def measures(test):
+    """Marks a test, or a class of them, that judges primed's memory or time: they are not those of a program that is
+    built with a sanitizer."""
+    test.measures = True
+    return test
+
+
 def dev_t(minor):
     return os.makedev(226, minor)
 

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 from client import NAME, PATIENCE
-from harness import STRANGER
+from harness import STRANGER, measures
 from victims import VictimTest
 
 ROUNDS = 200   # of a pass
@@ -16,6 +16,7 @@ GROWTH = 512
 ATTACKS = pathlib.Path(__file__).with_name("attacks.py")
 
 
+@measures
 class Bounds(VictimTest):
     def wait_for_memory(self, limit):
         """Until it has no more kB of its own: it gives them back a second after the last fd is closed."""

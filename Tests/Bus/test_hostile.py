@@ -12,7 +12,7 @@ from jeepney.io.blocking import open_dbus_connection
 
 import hung_files
 from client import NAME, PATH, PATIENCE, buffer, wait_until
-from harness import DGPU, IGPU, STRANGER, BusTest
+from harness import DGPU, IGPU, STRANGER, BusTest, measures
 from victims import MARGIN, VictimTest, milliseconds
 
 BROKER = DBusAddress(PATH, bus_name=NAME, interface=NAME)
@@ -327,6 +327,7 @@ with open_dbus_connection(sys.argv[1]) as bus:
 class LongWords(VictimTest):
     """Words of a length that nobody means: refused, before any right is asked for, and given back."""
 
+    @measures
     def test_a_long_reason(self):
         """Others wait while it is read and found to be UTF-8, which takes some of the time in which the bus passes it
         on; cutting it by characters took seconds."""

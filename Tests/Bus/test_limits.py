@@ -15,7 +15,7 @@ import harness
 import hung_files
 import private_bus
 from client import ERROR, INTENT, NAME, NATIVE, PATH, Refused, wait_until
-from harness import DGPU, IGPU, STRANGER, BusTest, Primed, laptop
+from harness import DGPU, IGPU, STRANGER, BusTest, Primed, laptop, measures
 
 # Each asks about another buffer, so that each is a question of its own.
 GAMES = [{"id": f"game{i}", "exporter": "dgpu", "home": "dedicated", "residency": "dedicated"} for i in range(400)]
@@ -108,6 +108,7 @@ class FewFds(HungDevice):
         self.assertEqual(self.refused(answers), 100 - 20, "half of what is left is other users'")
 
 
+@measures
 class SlowReader(BusTest):
     def test_who_does_not_read_keeps_nothing_here(self):
         """Asks and never reads the answers."""

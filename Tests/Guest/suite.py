@@ -106,7 +106,7 @@ def run(make_image, parcel, kernels, words, whole=False, until=None):
     """
     chosen = [group for kernel in kernels
               for group in groups(parcel, kernel, words or (None if whole else KERNELS[kernel]))]
-    for name in {group.name for group in chosen}:   # now, since every guest gets the whole parcel
+    for name in sorted({group.name for group in chosen}):   # now, since every guest gets the whole parcel
         prepare = parcel / f"tests/prepare_{name}"
         if prepare.exists():
             subprocess.run([prepare], cwd=parcel, check=True)

@@ -25,7 +25,7 @@ class Package(unittest.TestCase):
         """One after the other, as it happens to a package; each step takes the guest many seconds."""
         before, accounts_before = tree(), accounts()
         self.addCleanup(self.dpkg, "--purge", "primed")
-        first, later = next(PACKAGES.glob("*.deb")), next(PACKAGES.glob("later/*.deb"))
+        first, later = next(PACKAGES.glob("primed_*.deb")), next(PACKAGES.glob("later/primed_*.deb"))
         self.dpkg("-i", first)
         self.check_installed(before, first)
         self.check_upgrade(later)
