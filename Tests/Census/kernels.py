@@ -4,8 +4,11 @@ import re
 import subprocess
 
 # The newest first. In each the metapackage linux-source says which kernel is meant.
-SUITES = {"trixie-backports": "debian", "trixie": "debian", "bookworm": "debian"}
-MIRROR = "http://deb.debian.org"
+WORDS = re.findall(r"^(\w+)=\((.*)\)$",
+                   (pathlib.Path(__file__).resolve().parents[1] / "Guest/image/suites").read_text(), re.M)
+NEWEST, OLDER = (dict(WORDS)[name].split() for name in ("newest_of", "older_of"))
+SUITES = [*reversed(NEWEST), OLDER[0]]
+MIRROR = "http://deb.debian.org/debian"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 WANTED = ("drivers/gpu/Makefile", "drivers/gpu/drm", "drivers/accel", "include/drm")
 CONFIGURATION = """
@@ -26,7 +29,7 @@ class Apt:
         for part in ("lists/partial", "cache/archives/partial"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
-        (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR}/{SUITES[suite]} {suite} main\n")
+        (folder / "sources.list").write_text(f"deb [signed-by={KEYRING}] {MIRROR} {suite} main\n")
         (folder / "apt.conf").write_text(CONFIGURATION.format(folder))
 
     def run(self, *command):
