@@ -9,7 +9,7 @@ package struct DaemonOptions: Sendable {
   package var bus = BusChoice.system
   /// A scenario file, or the name of a built-in scenario; nil: this machine.
   package var simulate: String?
-  package var cachedBuffers = 16_384
+  package var cachedBuffers = Limits.cachedBuffers
   /// A file of pair rows; nil: /etc/primed/pairs, or none with a simulated machine.
   package var pairs: String?
   package init() {}

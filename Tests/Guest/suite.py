@@ -37,7 +37,7 @@ KERNELS = {
     "newest": ("introspection_service", "pairs", "placement", "service",
                "bad_calls", "compositor", "devices_hang", "devices_polite", "devices_power", "devices_release",
                "devices_storm", "eviction", "hotplug", "install", "introspection", "introspection_races", "kernel",
-               "look", "nothing_moves", "objects", "package", "quotas", "sinks", "vmwgfx"),
+               "look", "nothing_moves", "objects", "package", "quotas", "sinks", "vmwgfx", "endurance"),
     "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "6.12": (*DIFFERING, "objects"),
     # Without udmabuf, introspection waits for a buffer on a device there.
