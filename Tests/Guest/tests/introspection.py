@@ -82,10 +82,11 @@ def ask():
 
 
 def set_up():
-    """All drivers, a kernel that ignores NO_MOVE, the service; returns the program that it gives."""
+    """All drivers, a kernel that ignores NO_MOVE, the loader's service; returns the program that it gives."""
     subprocess.run(["load-drivers"], check=True)
     gpus.tgpu_parameter("mode", "ignored")
     broker.install()
+    broker.command("systemctl", "stop", "primed.service")   # whose measuring moves pages of its own
     return ask()
 
 
