@@ -40,7 +40,7 @@ package struct BufferCache {
     // Address space only: pages are touched as buffers come.
     records.reserveCapacity(limit)
     var size = 16
-    while size < 2 * min(limit, 1024) { size *= 2 }
+    while size < 2 * min(limit, 64) { size *= 2 }
     index = ContiguousArray(repeating: 0, count: size)
   }
 

@@ -106,7 +106,7 @@ package struct RecentEvent: Sendable, Equatable {
   }
 }
 
-/// Two ring buffers. Adding an answer allocates nothing.
+/// Two ring buffers, which grow until they are full: most machines at rest have had few answers.
 package struct RecentAnswers: Sendable {
   package static let limit = 256
   package static let eventLimit = 64
@@ -119,7 +119,7 @@ package struct RecentAnswers: Sendable {
   /// By the low bits of the first plane's inode: a fingerprint of the last question and answer.
   private var last = [UInt64](repeating: 0, count: limit)
 
-  package init() { entries.reserveCapacity(Self.limit) }
+  package init() {}
 
   /// Whether the question or its answer is another one than the last about this buffer, and should
   /// be noted: asked at every answer.
