@@ -222,15 +222,15 @@ final class DeviceKeeper {
   }
 
   /// Asks the devices whose retry is due whether they answer again. No query waits for the result.
-  /// A node that could not be opened, and any card node, is left to the next query that may open it.
+  /// A node that could not be opened is left to the next query that may open it; a card node is
+  /// opened only if this query may.
   func retryFailed(for hints: Hints) {
     let now = time.now
     for (slot, retry) in retries where retry.at <= now && assessing[slot] == nil {
       commit(registry.set(unopenable: false, of: slot))
+      guard registry[slot]?.state == .unresponsive else { continue }
       let scope = ProbeScope(QueryContext(hints, among: table), among: table)
-      guard registry[slot]?.state == .unresponsive,
-        !table.cardOnly.contains(slot) || scope.cards.contains(slot)
-      else { continue }
+      guard !table.cardOnly.contains(slot) || scope.cards.contains(slot) else { continue }
       retries[slot]?.at = now + retry.interval
       assess(slot, wake: false) {}
     }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-/* Its own allocator has to be in front: nothing is counted, and who wants to know is stopped. */
+/* A sanitizer's allocator has to be in front of glibc's: nothing is counted, so a test that asks is ended. */
 unsigned long allocations_of_this_thread(void)
 {
 	abort();
