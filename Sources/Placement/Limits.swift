@@ -70,6 +70,9 @@ package enum Limits {
   /// Messages to the bus that it has not taken yet: what is sent beyond is lost, rather than kept
   /// for a bus or a reader that is stuck.
   package static let unsentMessages: UInt64 = 8192
+  /// How long the bus's own reply is waited for before the bus is asked again: at first, and at most.
+  package static let firstBusReply: Milliseconds = 100
+  package static let longestBusReply: Milliseconds = 12_800
 
   // MARK: Work
 

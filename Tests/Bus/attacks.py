@@ -18,6 +18,7 @@ CONNECTIONS = 120
 # Calls with many fds: while dbus-daemon's queue to primed has 64 of them it refuses everybody's calls, so that more of
 # these attack the bus and not primed.
 FEW, WINDOW = 2, 8
+PAUSE = 100   # ms, to see whether it shall end
 FRESH = {"fresh": ("b", True), "explain": ("b", True), "wake": ("b", True)}
 
 
@@ -64,17 +65,29 @@ def ended():
     return bool(select.select([sys.stdin], [], [], 0)[0])
 
 
+def answers(bus):
+    """Those that have come, at least one."""
+    answer = bus.receive(timeout=30)
+    while answer:
+        yield answer
+        answer = bus.parser.get_next_message()
+
+
 def call_without_end(make, count, window):
     connections = [open_dbus_connection(ADDRESS, enable_fds=True) for _ in range(count)]
     for bus in connections:
         for _ in range(window):
             send(bus, *make())
     print("attacking", flush=True)
+    by_fd = {bus.sock.fileno(): bus for bus in connections}
+    poll = select.poll()
+    for fd in by_fd:
+        poll.register(fd, select.POLLIN)
     while not ended():
-        for bus in connections:
-            bus.receive(timeout=30)
-            print(end=".", flush=True)
-            send(bus, *make())
+        for fd, _ in poll.poll(PAUSE):
+            for _ in answers(by_fd[fd]):
+                print(end=".", flush=True)
+                send(by_fd[fd], *make())
 
 
 def come_and_go():

@@ -1,10 +1,14 @@
-"""A bus that answers late: between a program and a private bus, it keeps back what the bus says until it is let go."""
+"""Buses that answer late or lose answers: each stands between programs and a private bus."""
+import collections
 import contextlib
 import os
 import pathlib
 import select
 import socket
+import sys
 import threading
+
+from jeepney.low_level import Header, HeaderFields, calc_msg_size
 
 from client import PATIENCE
 
@@ -13,6 +17,8 @@ MOST_FDS = 16
 
 class SlowBus(threading.Thread):
     """Passes on what the program says at once. What the bus says waits while it is `held`."""
+
+    held = True
 
     def __init__(self, folder, bus):
         super().__init__(daemon=True)
@@ -25,7 +31,6 @@ class SlowBus(threading.Thread):
         self.listener.listen()
         self.changing, self.woken = socket.socketpair()
         self.lock = threading.RLock()
-        self.held = True
         self.connections = []   # (program, bus)
         self.count = 0          # of all that were ever made
         self.start()
@@ -62,9 +67,12 @@ class SlowBus(threading.Thread):
             for end in pair:
                 end.close()
             return
-        socket.send_fds(pair[source is pair[0]], [data], fds)
+        self.pass_on(pair, source, data, fds)
         for fd in fds:
             os.close(fd)
+
+    def pass_on(self, pair, source, data, fds):
+        socket.send_fds(pair[source is pair[0]], [data], fds)
 
     def let_go(self):
         """When this returns, the bus's first word has been passed on."""
@@ -86,3 +94,75 @@ class SlowBus(threading.Thread):
         self.hang_up()
         self.listener.shutdown(socket.SHUT_RDWR)
         self.path.unlink()
+
+
+class LossyBus(SlowBus):
+    """Loses replies, as dbus-daemon does its own while the receiver's queue is full. `calls` are the methods that were
+    called through it, `lost` those whose reply did not come."""
+
+    held = False
+
+    def __init__(self, folder, bus):
+        self.losing = collections.Counter()
+        self.calls, self.lost, self.serials, self.rest = [], [], {}, {}
+        self.changed = threading.Condition()
+        super().__init__(folder, bus)
+
+    def lose(self, method, count):
+        """The next `count` replies to this method."""
+        self.losing[method] += count
+
+    def wait_for(self, condition, what):
+        """Until this is true of what was called and lost."""
+        with self.changed:
+            assert self.changed.wait_for(condition, PATIENCE), f"no {what}; called: {self.calls}, lost: {self.lost}"
+
+    def pass_on(self, pair, source, data, fds):
+        to_bus, kept = source is pair[0], b""
+        for part in self.parts(source, data):
+            header = Header.from_buffer(part)[0] if is_message(part) else None
+            if header and to_bus:
+                self.note(pair, header)
+            if not (header and not to_bus and self.is_lost(pair, header)):
+                kept += part
+        if kept:
+            super().pass_on(pair, source, kept, fds)
+
+    def parts(self, source, data):
+        """The handshake's lines and the messages that are whole now."""
+        data = self.rest.pop(source, b"") + data
+        while data:
+            if is_message(data):
+                end = calc_msg_size(data) if len(data) >= 16 else len(data) + 1
+            else:
+                end = data.find(b"\n") + 1 or len(data) + 1
+            if end > len(data):
+                self.rest[source] = data
+                return
+            yield data[:end]
+            data = data[end:]
+
+    def note(self, pair, header):
+        method = header.fields.get(HeaderFields.member)
+        self.serials[pair, header.serial] = method
+        with self.changed:
+            self.calls.append(method)
+            self.changed.notify_all()
+
+    def is_lost(self, pair, header):
+        method = self.serials.pop((pair, header.fields.get(HeaderFields.reply_serial)), None)
+        if not self.losing[method]:
+            return False
+        self.losing[method] -= 1
+        with self.changed:
+            self.lost.append(method)
+            self.changed.notify_all()
+        return True
+
+    def stop(self):
+        self.close()
+        self.bus.stop()
+
+
+def is_message(data):
+    return data[:1] == (b"l" if sys.byteorder == "little" else b"B") and not data.startswith(b"BEGIN")

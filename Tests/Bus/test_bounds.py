@@ -55,12 +55,12 @@ class Bounds(VictimTest):
         attackers = [self.attack(kind, name) for name in (NAME, "test.Idle")]
         self.answers(attackers)
 
-        def check():
+        def was_attacked():
             meanwhile = self.answers(attackers)
             print(f"      attackers' answers: {meanwhile}", flush=True)
-            self.assertGreater(min(meanwhile), 0, "there was no attack")
+            return min(meanwhile) > 0
 
-        self.assert_undisturbed(quiet, ROUNDS, check)
+        self.assert_undisturbed(quiet, ROUNDS, was_attacked)
         for attacker in attackers:
             self.assertIsNone(attacker.poll(), "the attack ended early")
             self.assertEqual(attacker.communicate("")[1], "")

@@ -16,6 +16,7 @@ import hung_files
 import private_bus
 from client import ERROR, INTENT, NAME, NATIVE, PATH, Refused, wait_until
 from harness import DGPU, IGPU, STRANGER, BusTest, Primed, laptop, measures
+from slow_bus import LossyBus
 
 # Each asks about another buffer, so that each is a question of its own.
 GAMES = [{"id": f"game{i}", "exporter": "dgpu", "home": "dedicated", "residency": "dedicated"} for i in range(400)]
@@ -424,6 +425,44 @@ class ManyCallers(BusTest):
         self.assertNotIn("too many", asked.stdout)
         self.assertEqual(callers[-1].place("heap").device, DGPU, "the newest keeps what it said")
         self.assertEqual(callers[0].place("heap").device, IGPU, "the oldest was forgotten")
+
+
+class LossyBusTest(BusTest):
+    """dbus-daemon drops its own replies to primed while its queue to primed is full of anybody's fds."""
+
+    def start_bus(self):
+        return LossyBus(self.folder, super().start_bus())
+
+
+class LostReplies(LossyBusTest):
+    def test_whose_a_connection_is_is_asked_again(self):
+        self.bus.lose("GetConnectionUnixUser", 2)
+        self.assertEqual(self.connect().place("heap", fresh=True).device, IGPU)
+        self.assertEqual(self.bus.lost, ["GetConnectionUnixUser"] * 2)
+
+    def test_the_signal_of_its_end_is_asked_for_again(self):
+        def calls(method):
+            return self.bus.calls.count(method)
+
+        asked = calls("AddMatch")
+        self.bus.lose("AddMatch", 1)
+        asker = self.connect()
+        asker.set_defaults(primary_device=DGPU)
+        self.bus.wait_for(lambda: calls("AddMatch") == asked + 2, "second question")
+        self.assertEqual(asker.place("heap").device, DGPU, "what it said is kept")
+        asker.close()
+        self.clients.remove(asker)
+        self.bus.wait_for(lambda: calls("RemoveMatch") == 2, "end of both")
+
+
+class WatchdogAndLostReplies(LossyBusTest):
+    limits = ("env", "WATCHDOG_USEC=600000")
+
+    def test_one_lost_answer_does_not_end_it(self):
+        self.bus.lose("Ping", 1)
+        self.bus.wait_for(lambda: self.bus.lost == ["Ping"], "lost answer")
+        self.daemon.forget_notices()
+        self.daemon.wait_for_notice("WATCHDOG=1")
 
 
 class Watchdog(BusTest):

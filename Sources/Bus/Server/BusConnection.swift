@@ -80,12 +80,12 @@ package final class BusConnection {
   /// rather than waited for, since the bus may be stuck.
   package func close() { sd_bus_close(bus) }
 
-  /// Sends a Ping to primed's own name over the bus. `then` gets whether an answer came within
+  /// Sends a Ping to primed's own name over the bus. `then` is called if an answer comes within
   /// `time` milliseconds.
-  package func askOurselves(within time: UInt64, then: @escaping (Bool) -> Void) {
+  package func askOurselves(within time: Milliseconds, then: @escaping () -> Void) {
     final class Call {
-      let then: (Bool) -> Void
-      init(_ then: @escaping (Bool) -> Void) { self.then = then }
+      let then: () -> Void
+      init(_ then: @escaping () -> Void) { self.then = then }
     }
     let call = Unmanaged.passRetained(Call(then))
     var raw: OpaquePointer?
@@ -96,13 +96,11 @@ package final class BusConnection {
       sd_bus_call_async(
         bus, nil, raw,
         { reply, call, _ in
-          Unmanaged<Call>.fromOpaque(call!).takeRetainedValue().then(!Message(raw: reply!).isError)
+          let call = Unmanaged<Call>.fromOpaque(call!).takeRetainedValue()
+          if !Message(raw: reply!).isError { call.then() }
           return 1
         }, call.toOpaque(), time * 1000) >= 0
-    else {
-      call.release()
-      return then(false)
-    }
+    else { return call.release() }
   }
 
   static func from(_ userdata: UnsafeMutableRawPointer?) -> BusConnection {

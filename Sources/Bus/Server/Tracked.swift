@@ -3,7 +3,8 @@
 //
 // Both are asked of the bus asynchronously. The match for its NameOwnerChanged signal is added
 // first and its user is asked second: if it disconnects in between, the bus answers that it knows
-// no such connection.
+// no such connection. dbus-daemon drops its own replies while its queue to primed is full (64 fds,
+// anybody's), so both are asked again, by and by, if a reply does not come.
 //
 // sd_bus_track is not used: it waits for the bus, believes a forged NameOwnerChanged signal, and
 // closes the connection if the bus has no match left for us. The match is added by a plain AddMatch
@@ -22,6 +23,8 @@ final class Tracked {
   private let bus: OpaquePointer
   private var match: OpaquePointer?
   private var question: OpaquePointer?
+  /// Until when the bus's replies are waited for before both are asked again; doubles each time.
+  private var patience = Limits.firstBusReply
   private(set) var uid: uid_t?
   /// What SetDefaults set; nil: nothing. A reference, so that testing for nil copies no hints.
   private var defaults: Defaults?
@@ -56,13 +59,32 @@ final class Tracked {
   }
 
   deinit {
+    stopAsking()
+    sd_bus_unref(bus)
+  }
+
+  /// Cancels what was asked, and takes the match back.
+  private func stopAsking() {
     sd_bus_slot_unref(question)
     sd_bus_slot_unref(match)
-    if let call = try? call("RemoveMatch", rule) {
-      sd_bus_message_set_expect_reply(call.message.raw, 0)
-      sd_bus_send(bus, call.message.raw, nil)
+    (question, match) = (nil, nil)
+    guard let call = try? call("RemoveMatch", rule) else { return }
+    sd_bus_message_set_expect_reply(call.message.raw, 0)
+    sd_bus_send(bus, call.message.raw, nil)
+  }
+
+  /// A reply has not come in time.
+  private func askAgain() {
+    guard !ended else { return }
+    patience *= 2
+    guard patience <= Limits.longestBusReply else { return leave() }
+    stopAsking()
+    do throws(Errno) {
+      try watch()
+      try askForUser()
+    } catch {
+      leave()
     }
-    sd_bus_unref(bus)
   }
 
   private static func from(_ userdata: UnsafeMutableRawPointer?) -> Tracked {
@@ -79,8 +101,12 @@ final class Tracked {
 
   private func watch() throws(Errno) {
     match = try ask("AddMatch", rule) { reply, me, _ in
-      // Without a match we would not learn of its end.
-      if Message(raw: reply!).isError { Tracked.from(me).leave() }
+      let reply = Message(raw: reply!)
+      if reply.hasTimedOut {
+        Tracked.from(me).askAgain()
+      } else if reply.isError {
+        Tracked.from(me).leave()  // Without a match we would not learn of its end.
+      }
       return 1
     }
   }
@@ -127,7 +153,11 @@ final class Tracked {
   }
 
   private func answered(_ reply: Message) -> Int32 {
-    guard !ended else { return 0 }
+    guard !ended, uid == nil || reply.isError else { return 0 }
+    if reply.hasTimedOut {
+      askAgain()
+      return 0
+    }
     guard !reply.isError, let user = try? reply.readUInt32() else {
       hasGone()
       return 0
@@ -168,7 +198,8 @@ final class Tracked {
     var slot: OpaquePointer?
     let call = try call(method, argument)
     let me = Unmanaged.passUnretained(self).toOpaque()
-    try Errno.checkNegative(sd_bus_call_async(bus, &slot, call.message.raw, then, me, 0))
+    try Errno.checkNegative(
+      sd_bus_call_async(bus, &slot, call.message.raw, then, me, patience * 1000))
     return slot
   }
 }

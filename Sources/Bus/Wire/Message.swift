@@ -122,6 +122,10 @@ struct Message {
   /// The unique name that a reply is sent to; borrowed.
   var receiver: UnsafePointer<CChar>? { sd_bus_message_get_destination(raw) }
   var isError: Bool { sd_bus_message_is_method_error(raw, nil) > 0 }
+  /// No reply has come in time, says sd-bus itself.
+  var hasTimedOut: Bool {
+    sd_bus_message_is_method_error(raw, Names.Standard.error + "NoReply") > 0
+  }
 
   // Sending.
 
