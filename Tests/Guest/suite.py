@@ -41,7 +41,7 @@ KERNELS = {
     "desktop": ("compositor_asks", "guard"),   # the newest kernel under a desktop
     "6.12": (*DIFFERING, "objects"),
     # Without udmabuf, introspection waits for a buffer on a device there.
-    "6.1": ("introspection_service", *DIFFERING, "objects"),
+    "6.1": ("introspection_service.Answers", "introspection_service.Unrecognised", *DIFFERING, "objects"),
     "desktop-6.12": ("guard",),
 }
 ON_DESKTOP = KERNELS["desktop"]   # and on no other: they need its compositors

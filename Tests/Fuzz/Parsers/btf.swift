@@ -1,9 +1,8 @@
 // BTF of a kernel or a module: the file is the kernel's, and its parser runs as root.
 
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-  let file = Array(UnsafeBufferPointer(start: bytes, count: count))
-  guard let data = try? TypeData(file) else { return 0 }
+func fuzzBTF(_ bytes: UnsafeBufferPointer<UInt8>) {
+  let file = Array(bytes)
+  guard let data = try? TypeData(file) else { return }
   for name in ["dma_buf", "file", "drm_gem_object", "primed_query"] {
     guard let id = try? data.structure(name) else { continue }
     for member in ["priv", "f_op", "dev", "fd", "count"] {
@@ -13,5 +12,4 @@ public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
       _ = try? data.element(of: member.type)
     }
   }
-  return 0
 }

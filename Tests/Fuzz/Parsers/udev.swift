@@ -15,10 +15,9 @@ struct UdevDevice {
   func has(tag: String) -> Bool { words["tag"] == tag }
 }
 
-@_cdecl("LLVMFuzzerTestOneInput")
-public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+func fuzzUdev(_ bytes: UnsafeBufferPointer<UInt8>) {
   Log.level = .err
-  let text = String(decoding: UnsafeBufferPointer(start: bytes, count: count), as: UTF8.self)
+  let text = String(decoding: bytes, as: UTF8.self)
   _ = largestPrefetchableBAR(text)
   var words: [String: String] = [:]
   for line in text.split(separator: "\n") {
@@ -29,11 +28,10 @@ public func fuzz(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     parent: UdevDevice(name: words["name"] ?? "none", words: words), sysfsPath: "/sys/devices/none")
   draft.add(node: UdevDevice(name: "card0", words: words))
   draft.add(node: UdevDevice(name: "renderD128", words: words))
-  guard let device = draft.description else { return 0 }
+  guard let device = draft.description else { return }
   var registry = Registry(counter: 1)
   precondition(registry.apply(device).count == 1, "a device that comes is news")
   precondition(registry.apply(device).isEmpty, "and the same again is not")
   let table = DeviceTable(registry.entries, pairs: PairTable(own: []), kernel: nil)
   for slot in table.present { precondition(!table.title(of: slot).isEmpty) }
-  return 0
 }
