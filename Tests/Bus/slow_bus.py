@@ -118,15 +118,16 @@ class LossyBus(SlowBus):
             assert self.changed.wait_for(condition, PATIENCE), f"no {what}; called: {self.calls}, lost: {self.lost}"
 
     def pass_on(self, pair, source, data, fds):
-        to_bus, kept = source is pair[0], b""
+        """Each message by itself: sd-bus drops one whose fds came with the one before."""
+        to_bus = source is pair[0]
         for part in self.parts(source, data):
             header = Header.from_buffer(part)[0] if is_message(part) else None
+            count = header.fields.get(HeaderFields.unix_fds, 0) if header else 0
             if header and to_bus:
                 self.note(pair, header)
             if not (header and not to_bus and self.is_lost(pair, header)):
-                kept += part
-        if kept:
-            super().pass_on(pair, source, kept, fds)
+                super().pass_on(pair, source, part, fds[:count])
+            fds = fds[count:]
 
     def parts(self, source, data):
         """The handshake's lines and the messages that are whole now."""
