@@ -60,8 +60,7 @@ def pack(directory, project, binaries):
         shutil.copy(project / "Tests/Bus" / name, directory / "tests")
     # What the tests' own programs in C share with it.
     shutil.copytree(project / "Sources/CBPF/include", directory / "include")
-    # The proof's compositor, and the client library that it asks with.
-    shutil.copytree(project / "Tests/Guest/proof", directory / "proof")
+    # Of which prepare_GROUP makes the library that the proof's compositor asks with.
     shutil.copytree(project / "Sources/CPrimedClient", directory / "Sources/CPrimedClient")
     # From which prepare_introspection makes the program anew.
     shutil.copytree(project / "Sources/BPFLoader/Program", directory / "program")

@@ -1,4 +1,4 @@
-"""The proof's compositor (Tests/Guest/proof), built and run in the guest; and the seat that every compositor needs."""
+"""The proof's compositor (Tests/Guest/proof), run in the guest; and the seat that every compositor needs."""
 import contextlib
 import os
 import pathlib
@@ -14,13 +14,8 @@ import gpus
 import kernel
 from client import PROPERTIES, Client
 
-SOURCES = "/parcel/proof"
-PROGRAMS = pathlib.Path("/run/proof")
+PROGRAMS = pathlib.Path("/usr/local/lib/proof")
 SEAT = pathlib.Path("/run/seatd.sock")
-
-
-def build():
-    broker.command(f"{SOURCES}/build", str(PROGRAMS))
 
 
 def start_seat():

@@ -19,7 +19,6 @@ def setUpModule():
     subprocess.run(["load-drivers"], check=True)
     broker.install()
     gpus.tgpu_parameter("mode", "ignored")   # as every released kernel
-    compositor.build()
     compositor.start_seat()
 
 
@@ -80,7 +79,8 @@ class Orders(Case):
         buffers = {name: self.buffer(make, colour) for name, colour, make, _ in BUFFERS}
         moved = {name: self.show(client, name, buffers[name], says) for name, _, _, says in BUFFERS}
         attached = kernel.attachments()
-        places = {line[1]: (int(line[2]) + 64, int(line[3]) + 64) for line in running.said("window")}
+        places = {line[1]: (int(line[2]) + 64, int(line[3]) + 64)
+                  for line in running.wait("window", count=len(self.WANTED))}
 
         def colours():
             return dict(zip(places, screen.colours(places.values())))
@@ -183,6 +183,7 @@ class Troubles(Case):
         window = wayland.Window(self.client, title)
         window.commit(wayland.wl_buffer(self.client, buffer))
         window.wait_for_frame()
+        self.running.wait("shown", title)   # what it says comes by another way than its frames
         return buffer
 
     def asking(self, title):
@@ -224,9 +225,8 @@ class Troubles(Case):
     def test_primed_dies_while_it_is_asked(self):
         pid, window, _, _ = self.asking("orphan")
         os.kill(pid, signal.SIGKILL)
-        window.wait_for_frame()
+        self.assertNotEqual(self.running.wait("shown", "orphan")[-1][2], "-")   # as without primed
         self.assertEqual(self.running.said("answer")[-1][3], "default")
-        self.assertNotEqual(self.running.said("shown", "orphan")[-1][2], "-")   # as without primed
         broker.restart()
         compositor.warm_up()
         self.assert_unmoved(self.shown("after", 0x20E020))
@@ -276,8 +276,8 @@ class Absent(Case):
             window.wait_for_frame()
         commits = running.wait("commit", count=100)
         self.assertEqual([line for line in commits[1:] if line[2] == "held"], [])
-        self.assertEqual(running.said("answer")[0][3], "default")
-        self.assertNotEqual(running.said("shown")[-1][2], "-")   # as without primed: by the first device that can
+        self.assertEqual(running.wait("answer")[0][3], "default")
+        self.assertNotEqual(running.wait("shown")[-1][2], "-")   # as without primed: by the first device that can
 
 
 def held_by(pid):

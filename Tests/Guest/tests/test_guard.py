@@ -22,7 +22,6 @@ def setUpModule():
     subprocess.run(["load-drivers"], check=True)
     broker.install()
     gpus.tgpu_parameter("mode", "ignored")   # as every released kernel
-    compositor.build()
     compositor.start_seat()
     compositor.warm_up()
 
