@@ -46,14 +46,6 @@ def warm_up():
     client.close()
 
 
-def moved_since(before):
-    """How many buffers of gpus.SIZE radeon has moved since kernel.moves() was `before`, and how many the tgpus. What
-    radeon counts beyond are the 4 KiB buffers of primed's own, which count when they are made.
-    """
-    (radeon, tgpu), (radeon_before, tgpu_before) = kernel.moves(), before
-    return (radeon - radeon_before) // gpus.SIZE, tgpu - tgpu_before
-
-
 class Running:
     """A compositor on the primary device's output, in a runtime directory of its own. What it says goes to `log`."""
 

@@ -55,6 +55,14 @@ def moves():
     return radeon_bytes_moved(), tgpu_moves()
 
 
+def moved_since(before):
+    """How many buffers of gpus.SIZE radeon has moved since moves() was `before`, and how many the tgpus. What radeon
+    counts beyond are the 4 KiB buffers of primed's own, which count when they are made.
+    """
+    (radeon, tgpu), (radeon_before, tgpu_before) = moves(), before
+    return (radeon - radeon_before) // gpus.SIZE, tgpu - tgpu_before
+
+
 def tgpu_count(counter):
     """opens, attempts, imports, moves or resumes of all tgpu devices that are there"""
     return sum(int(gpu.attribute(counter)) for gpu in gpus.gpus("tgpu"))

@@ -68,7 +68,7 @@ class Orders(Case):
             window = wayland.Window(client, name)
             window.commit(made)
             window.wait_for_frame()
-        return compositor.moved_since(before)
+        return kernel.moved_since(before)
 
     def show_all(self, order):
         """{name: colour on the output}, {name: what moved}, {name: devices attached}"""
@@ -122,7 +122,7 @@ class OneRenderer(Case):
             window = wayland.Window(client, "window")
             window.commit(number)
             window.wait_for_frame()
-        return running, made, compositor.moved_since(before)
+        return running, made, kernel.moved_since(before)
 
     def test_naive_is_refused_and_moves(self):
         _, made, moved = self.show("naive")

@@ -35,7 +35,7 @@ class TheRFCsLoop(unittest.TestCase):
         before = kernel.moves()
         done = subprocess.run([*(GUARD if guarded else []), compositor.PROGRAMS / "rfc-loop", *nodes], text=True,
                               stdin=buffer.fd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=True)
-        return (*done.stdout.split(), compositor.moved_since(before)), done.stderr
+        return (*done.stdout.split(), kernel.moved_since(before)), done.stderr
 
     def test_without_the_guard_it_moves(self):
         for make, least in ((lambda: gpus.radeon(RADEON_VRAM), (1, 0)),
@@ -100,7 +100,7 @@ class Compositors(unittest.TestCase):
                 if name == "virtio":
                     self.frame = self.time_frames(window, made)
                 window.destroy()
-            return pixels, compositor.moved_since(before)
+            return pixels, kernel.moved_since(before)
 
     def time_frames(self, window, made):
         """The milliseconds from a commit to its frame callback, in the median."""
