@@ -125,7 +125,8 @@ class LossyBus(SlowBus):
             count = header.fields.get(HeaderFields.unix_fds, 0) if header else 0
             if header and to_bus:
                 self.note(pair, header)
-            if not (header and not to_bus and self.is_lost(pair, header)):
+            lost = header and not to_bus and self.is_lost(pair, header)
+            if not lost:
                 super().pass_on(pair, source, part, fds[:count])
             fds = fds[count:]
 

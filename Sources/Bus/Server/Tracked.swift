@@ -4,7 +4,7 @@
 // Both are asked of the bus asynchronously. The match for its NameOwnerChanged signal is added
 // first and its user is asked second: if it disconnects in between, the bus answers that it knows
 // no such connection. dbus-daemon drops its own replies while its queue to primed is full (64 fds,
-// anybody's), so both are asked again, by and by, if a reply does not come.
+// anybody's), so both are asked again if a reply does not come in time.
 //
 // sd_bus_track is not used: it waits for the bus, believes a forged NameOwnerChanged signal, and
 // closes the connection if the bus has no match left for us. The match is added by a plain AddMatch
@@ -23,7 +23,7 @@ final class Tracked {
   private let bus: OpaquePointer
   private var match: OpaquePointer?
   private var question: OpaquePointer?
-  /// Until when the bus's replies are waited for before both are asked again; doubles each time.
+  /// How long the bus's replies are waited for before both are asked again; doubles each time.
   private var patience = Limits.firstBusReply
   private(set) var uid: uid_t?
   /// What SetDefaults set; nil: nothing. A reference, so that testing for nil copies no hints.

@@ -27,6 +27,9 @@ package struct BufferCache {
   package static let bytesPerBuffer =
     MemoryLayout<Record>.stride + (16 * MemoryLayout<UInt32>.stride + 4) / 5
 
+  /// Slots at first, a power of two: the index doubles as buffers come.
+  private static let smallestIndex = 128
+
   package let limit: Int
   private var records: ContiguousArray<Record> = []
   private var index: ContiguousArray<UInt32>
@@ -39,9 +42,7 @@ package struct BufferCache {
     self.limit = limit
     // Address space only: pages are touched as buffers come.
     records.reserveCapacity(limit)
-    var size = 16
-    while size < 2 * min(limit, 64) { size *= 2 }
-    index = ContiguousArray(repeating: 0, count: size)
+    index = ContiguousArray(repeating: 0, count: Self.smallestIndex)
   }
 
   package var count: Int { records.count }
