@@ -34,7 +34,7 @@ extension QueryEngine {
 
   /// The sources of evidence are others than before: every buffer is to be looked at anew.
   package func forgetBuffers() {
-    for look in looks.values { look.forgetIntrospection() }
+    for look in looks.values { look.introspectAgain(reader.introspect) }
     forgetWhatWasLearnt()
   }
 

@@ -52,8 +52,7 @@ final class PendingObservation {
     look.introspection = introspection
     evidence =
       known.seeded ? ExporterEvidence(of: buffer.identity, among: keeper.table) : known.exporters
-    intentionKnown =
-      known.confidence == .intent || introspection.map { $0.preferred != .unknown } ?? false
+    intentionKnown = known.confidence == .intent || Self.isIntentionKnown(by: introspection)
   }
 
   func wait(_ waiter: @escaping () -> Void) { waiters.append(waiter) }
@@ -70,11 +69,16 @@ final class PendingObservation {
     evidence.scrub(slot)
   }
 
-  /// Drops what introspection said, now and in earlier observations.
-  func forgetIntrospection() {
-    look.introspection = nil
+  /// Puts what introspection says now in the place of what it said, now and in earlier
+  /// observations. `introspect` borrows the buffer.
+  func introspectAgain(_ introspect: (HeldBuffer) -> Introspection?) {
+    look.introspection = buffer.flatMap(introspect)
     evidence = ExporterEvidence(of: identity, among: keeper.table)
-    intentionKnown = false
+    intentionKnown = Self.isIntentionKnown(by: look.introspection)
+  }
+
+  private static func isIntentionKnown(by introspection: Introspection?) -> Bool {
+    introspection.map { $0.preferred != .unknown } ?? false
   }
 
   private func nextRound() { keeper.assess(scope) { self.ask() } }

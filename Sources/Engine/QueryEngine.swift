@@ -23,7 +23,7 @@ package final class QueryEngine {
   /// Apart from `generation`: a property that other modules see is checked for exclusive access at
   /// every read.
   var edition: UInt64 = 1
-  private let reader: any BufferReader
+  let reader: any BufferReader
   private let prober: any Prober
   let time: any TimeSource
   let settings: EngineSettings

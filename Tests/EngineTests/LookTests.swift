@@ -25,6 +25,25 @@ import Testing
     #expect(laptop.machine.assessments == 2)
   }
 
+  /// Introspection changes while a buffer is looked at: another driver is believed, or it is
+  /// switched off. The look goes by what introspection says from then on.
+  @Test(arguments: [true, false])
+  func introspectionChangesInTheMiddle(isOnAfterwards: Bool) throws {
+    let laptop = try Laptop(noMove: .ignored, introspection: true)
+    laptop.machine.introspects = !isOnAfterwards
+    laptop.machine.allocate(7, on: "dgpu", home: .dedicated)
+    let query = laptop.machine.query([7])
+    var answers: [Answer] = []
+    laptop.machine.ask(laptop.engine, query) { answers.append($0) }
+    #expect(answers.isEmpty)
+    laptop.machine.introspects = isOnAfterwards
+    laptop.engine.forgetBuffers()
+    laptop.machine.run()
+    #expect(answers.count == 1)
+    let evidence = laptop.engine.explain(query, try #require(answers.first)).evidence
+    #expect(evidence.contains { $0.contains("kernel introspection") } == isOnAfterwards)
+  }
+
   /// An import of it would keep a device busy for long, and no frame is as large.
   @Test func aHugeBufferIsGivenToNoDevice() throws {
     let laptop = try Laptop()

@@ -12,6 +12,8 @@ final class SimulatedMachine {
   let kernel: SimulatedKernel
   /// false: no driver keeps a record of allocations.
   var records = true
+  /// false: introspection, which this kernel has, is switched off.
+  var introspects = true
   /// Calls that were requested.
   private(set) var imports = 0
   private(set) var assessments = 0
@@ -218,7 +220,9 @@ extension SimulatedMachine: DeviceSource {
 extension SimulatedMachine: BufferReader {
   func identity(of fd: Int32) -> BufferIdentity? { kernel.identity(of: fd) }
   func newestIdentity() -> BufferIdentity? { kernel.newestIdentity() }
-  func introspect(_ buffer: HeldBuffer) -> Introspection? { kernel.introspect(buffer) }
+  func introspect(_ buffer: HeldBuffer) -> Introspection? {
+    introspects ? kernel.introspect(buffer) : nil
+  }
   func label(of fd: Int32) -> BufferLabel {
     var label = kernel.label(of: fd)
     if let size = kernel.identity(of: fd).flatMap({ sizes[$0] }) { label.size = size }

@@ -46,6 +46,7 @@ KERNELS = {
 }
 ON_DESKTOP = KERNELS["desktop"]   # and on no other: they need its compositors
 FIRST = next(iter(KERNELS))
+UNFINISHED = "did not run to its end"
 SLOWEST = 8   # restores whose time the summary tells
 
 
@@ -154,7 +155,8 @@ def summary(verdicts, times, late):
         print(f"guest: NOT RUN, since the time for this run was over: {', '.join(late)}")
     failures = {test: verdict for test, verdict in verdicts.items() if verdict is not True}
     for test, why in failures.items():
-        print(f"FAILED  {test}: {why}")
+        if why != UNFINISHED:   # its group's line tells
+            print(f"FAILED  {test}: {why}")
     passed = len(verdicts) - len(failures)
     print(f"{passed} passed, {len(failures)} failed")
     return 0 if passed and not failures else 1
@@ -219,16 +221,26 @@ def verdicts_of(image, parcel, group, out, say):
             if group.name == "endurance":
                 timeout += 3600 + 60 * int((parcel / "minutes").read_text())
             status = vm.again_after_crash(functools.partial(run, command, timeout), say)
-            if status:
-                say(f"the tests' runner ended with {status}")
+            end = f"the tests' runner ended with {status}" if status else ""
         except vm.GuestDied as death:
-            say(f"guest died: {death}")
+            end = str(death)
         lines = results.read_text().splitlines() if results.exists() else []
     verdicts = {}
     for line in lines:
         verdicts.update(json.loads(line))
-    for test, verdict in verdicts.items():
-        if verdict is None:
-            verdicts[test] = "did not run to its end"
-            say(f"FAIL  {test}: {verdicts[test]}")
+    unfinished = [test for test, verdict in verdicts.items() if verdict is None]
+    verdicts.update(dict.fromkeys(unfinished, UNFINISHED))
+    if end:
+        say(f"guest died: {end}")
+    if end or unfinished:
+        first = f", first {unfinished[0]}," if unfinished else ""
+        verdicts[str(group)] = f"{len(unfinished)} tests{first} did not run to their end: {last_lines(end)}"
+        say(f"FAIL  {group}: {verdicts[str(group)]}")
     return verdicts
+
+
+def last_lines(text, most=16):
+    """Of what is said of a guest's end, the first line, and what the kernel said of itself, or else its last lines."""
+    first, *console = text.splitlines() or [""]
+    told = [line for line in console if re.search(r"BUG|Oops|RIP|panic|Killed process", line)] or console
+    return "\n        ".join([first, *told[-most:]])

@@ -103,7 +103,7 @@ def indented(text):
 
 def print_journal(since=0):
     journal = subprocess.run(["journalctl", "--no-pager", "-q", "-o", "short-monotonic", "-n", "60",
-                              "-t", "primed", "-t", "primed-introspect", f"--since=@{since:.0f}"],
+                              "-t", "primed", "-t", "primed-introspect", f"--since=@{int(since)}"],
                              stdout=subprocess.PIPE, text=True).stdout
     if journal:
         print(indented("primed's journal:\n" + journal), flush=True)
