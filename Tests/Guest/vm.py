@@ -104,7 +104,7 @@ class Machine:
         """The parcel's disk: a tar archive, or nothing."""
         disk = self.directory / "parcel"
         if parcel:
-            subprocess.run(["tar", "-C", parcel, "-cf", disk, "."], check=True)
+            subprocess.run(["tar", "-C", parcel, "--owner=0", "--group=0", "-cf", disk, "."], check=True)
         with open(disk, "ab") as file:
             file.truncate(PARCEL_SIZE)
 

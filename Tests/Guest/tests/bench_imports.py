@@ -44,7 +44,7 @@ def looks(client, count):
     return taken
 
 
-broker.install_without_introspection()
+broker.unpack_without_introspection()
 subprocess.run(["load-drivers", "tgpu"], check=True)
 gpus.tgpu_parameter("mode", "honoured")
 broker.restart()

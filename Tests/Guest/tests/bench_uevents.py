@@ -56,7 +56,7 @@ class Watch:
         removed.close()
 
 
-broker.install_without_introspection()
+broker.unpack_without_introspection()
 subprocess.run(["load-drivers", "tgpu"], check=True)
 watch = Watch()
 taken = []

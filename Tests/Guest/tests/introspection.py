@@ -85,7 +85,7 @@ def set_up():
     """All drivers, a kernel that ignores NO_MOVE, the loader's service; returns the program that it gives."""
     subprocess.run(["load-drivers"], check=True)
     gpus.tgpu_parameter("mode", "ignored")
-    broker.install()
+    broker.unpack()
     broker.command("systemctl", "stop", "primed.service")   # whose measuring moves pages of its own
     return ask()
 

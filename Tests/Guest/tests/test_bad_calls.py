@@ -16,7 +16,7 @@ INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"
 
 def setUpModule():
     subprocess.run(["load-drivers"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 class BadCalls(unittest.TestCase):

@@ -14,7 +14,7 @@ from client import Client
 
 
 def setUpModule():
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     subprocess.run(["load-drivers"], check=True)
 
 

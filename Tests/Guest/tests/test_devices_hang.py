@@ -15,7 +15,7 @@ MARGIN = 1.5     # the guest is slow
 
 
 def setUpModule():
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     subprocess.run(["load-drivers", "tgpu", "vgem", "vkms"], check=True)
     broker.start()
 

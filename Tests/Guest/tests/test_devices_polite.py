@@ -22,7 +22,7 @@ STARTS = 50
 
 
 def setUpModule():
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     subprocess.run(["load-drivers", "tgpu", "vkms", "virtio-gpu"], check=True)
     broker.start()
     pathlib.Path("/run/user/0").mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ QUERIES = 1000
 
 
 def setUpModule():
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     subprocess.run(["load-drivers", "tgpu", "vgem"], check=True)
     broker.start()
 

@@ -19,7 +19,7 @@ RULE = """polkit.addRule(function(action, subject) {
 
 
 def setUpModule():
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     subprocess.run(["load-drivers", "tgpu", "vgem", "vkms"], check=True)
     broker.start()
 

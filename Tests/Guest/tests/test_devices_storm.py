@@ -20,7 +20,7 @@ def setUpModule():
     # What a socket takes: Linux's default, and Debian's up to 6.12. Today's 4 MiB hold so many events that udevd works
     # on them for minutes before one is lost.
     pathlib.Path("/proc/sys/net/core/rmem_max").write_text("212992")
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     subprocess.run(["load-drivers", "tgpu", "vgem", "vkms"], check=True)
     broker.start()
 

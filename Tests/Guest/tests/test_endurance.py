@@ -15,7 +15,7 @@ import gpus
 import kernel
 import load_client
 import procs
-from client import Client
+from client import NAME, Client
 from test_kernel import wait_for_status
 from test_service import NameOwner
 
@@ -34,7 +34,7 @@ GROWTH = 256   # KiB of its own, of memory that fits better or worse: after 6 mi
 
 def setUpModule():
     subprocess.run(["load-drivers", "tgpu", "vgem", "vkms"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     DROP_IN.parent.mkdir(exist_ok=True)
     DROP_IN.write_text("[Unit]\nStartLimitIntervalSec=0\n"
                        f"[Service]\nExecStart=\nExecStart=/usr/local/bin/primed --cache {CACHE}\n")
@@ -49,7 +49,7 @@ class Endurance(unittest.TestCase):
         with gpus.plain() as buffer, load_client.asking(self, buffer, kills=KILLS):
             for _ in range(KILLS):
                 client.place(buffer)
-                pid = broker.pid()
+                pid = client.ask_bus("GetConnectionUnixProcessID", "s", NAME)
                 owner.changes.clear()
                 os.kill(pid, signal.SIGKILL)
                 owner.wait_for_new(60)

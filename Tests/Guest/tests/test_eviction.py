@@ -20,7 +20,7 @@ MOST_LOOKS = 12
 
 def setUpModule():
     subprocess.run(["load-drivers"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 def until_recheck(answer):

@@ -11,7 +11,7 @@ from client import DEVICE, MANAGER, Client
 
 def setUpModule():
     assert not pathlib.Path("/dev/dri").exists(), "the snapshot has no DRM device"
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 class Hotplug(unittest.TestCase):

@@ -23,7 +23,7 @@ WITHOUT = [source for source in SOURCES if source != "introspection"]
 def setUpModule():
     subprocess.run(["load-drivers"], check=True)
     gpus.tgpu_parameter("mode", "ignored")
-    broker.install()
+    broker.unpack()
 
 
 class Case(unittest.TestCase):

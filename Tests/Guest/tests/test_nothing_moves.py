@@ -17,7 +17,7 @@ MOST_SECONDS = 900   # of the host's time, which a busy one may take
 
 def setUpModule():
     subprocess.run(["load-drivers"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 class NothingMoves(unittest.TestCase):

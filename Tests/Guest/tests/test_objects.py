@@ -27,7 +27,7 @@ LAYOUTS = {"amdgpu": (("amdgpu_bo", "tbo"), ("amdgpu_bo", "preferred_domains")),
 
 
 def setUpModule():
-    broker.install()   # the loader is what is tested: the service would take these for real
+    broker.unpack()   # the loader is what is tested: the service would take these for real
     broker.command("systemctl", "stop", "primed.service")
     for driver in drivers():
         subprocess.run(["modprobe", "-a", driver, f"objects-{driver}"], check=True)

@@ -34,7 +34,7 @@ REFUSALS = {"virtio_gpu": errno.ENODEV, "qxl": errno.ENOSYS}
 
 def setUpModule():
     subprocess.run(["load-drivers", "virtio-gpu", "cirrus", "vgem", "vkms", "radeon"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 class Mainline(unittest.TestCase):

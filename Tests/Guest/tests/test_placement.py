@@ -19,7 +19,7 @@ from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
 
 def setUpModule():
     subprocess.run(["load-drivers"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 def words(answer):

@@ -28,7 +28,7 @@ ROUNDS, QUESTIONS = 1, 60
 
 def setUpModule():
     subprocess.run(["load-drivers", "tgpu", "vgem"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
     SEAT.parent.mkdir(parents=True, exist_ok=True)
     SEAT.write_text("ACTIVE_UID=" + " ".join(str(pwd.getpwnam(user).pw_uid) for user in (FLOODER, VICTIM)) + "\n")
     unittest.addModuleCleanup(SEAT.unlink, missing_ok=True)

@@ -26,7 +26,7 @@ RELEASE = "org.primed.release-device"
 
 def setUpModule():
     subprocess.run(["load-drivers", "virtio-gpu", "tgpu"], check=True)
-    broker.install_without_introspection()
+    broker.unpack_without_introspection()
 
 
 def show(*properties):

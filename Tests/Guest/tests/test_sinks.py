@@ -23,7 +23,7 @@ DEDICATED = (lambda: gpus.radeon(RADEON_VRAM), lambda: gpus.tgpu(TGPU_VRAM))
 def setUpModule():
     subprocess.run(["load-drivers", "virtio-gpu", "vgem", "radeon", "tgpu"], check=True)
     gpus.tgpu_parameter("mode", "ignored")
-    broker.install()
+    broker.unpack()
 
 
 class EvdiDevice:

@@ -45,7 +45,7 @@ class ByExclusion(Case):
 
     @classmethod
     def setUpClass(cls):
-        broker.install_without_introspection()
+        broker.unpack_without_introspection()
 
     def test_its_name_tells_nothing(self):
         self.assertIn("exp_name:\tdrm\n", pathlib.Path(f"/proc/self/fdinfo/{self.buffer.fd}").read_text())
