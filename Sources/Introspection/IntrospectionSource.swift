@@ -120,8 +120,7 @@ package final class IntrospectionSource {
     let isNews = program?.drivers != new.drivers
     program = new
     self.isProven = isProven
-    // A module that was loaded again may be another build.
-    (believed, unknown) = ([], [])
+    believed.formIntersection(new.drivers)
     if !isProven {
       isOff("\(lack); it waits for a buffer on a device")
     } else if isNews {
@@ -246,7 +245,11 @@ package final class IntrospectionSource {
         if let node { driverNames[node.number] = device.driver }
       }
     }
-    asked.formIntersection(now.map(\.driver))
+    let drivers = Set(now.map(\.driver))
+    asked.formIntersection(drivers)
+    // A module that is loaded again may be another build.
+    believed.formIntersection(drivers)
+    unknown.formIntersection(drivers)
     askAgainIfNeeded()
   }
 

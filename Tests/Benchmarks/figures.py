@@ -88,7 +88,7 @@ def table(figures):
     lines = ["| what | figure | goal | |", "|---|---|---|---|"]
     for one in figures:
         goal = one.row.bound if one.row.wanted is None else one.row.wanted
-        sign = "" if one.value <= goal else "missed"
+        sign = "" if round(one.value, 2) <= goal else "missed"   # as it is shown
         lines.append(f"| {one.name} | {one.shown()} | {goal:g} | {sign} |")
     return "\n".join(lines)
 

@@ -1,6 +1,7 @@
 """What a user who means ill does to a service, for as long as it is let: `python3 attacks.py KIND ADDRESS NAME`. Prints
 "attacking" when it has begun, then a dot for each answer, and ends with its standard input."""
 import array
+import itertools
 import os
 import select
 import socket
@@ -15,9 +16,10 @@ BROKER = DBusAddress(PATH, bus_name=NAME, interface=INTERFACE)
 PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
 # Of the 256 that dbus-daemon gives a user, primed and the service that does nothing are attacked by half each.
 CONNECTIONS = 120
-# Calls with many fds: while dbus-daemon's queue to primed has 64 of them it refuses everybody's calls, so that more of
-# these attack the bus and not primed.
-FEW, WINDOW = 2, 8
+# (connections, calls under way at once): dbus-daemon writes to a socket until some 40 messages are unread, then it
+# queues, and while its queue to a service has 64 fds it refuses everybody's calls to it: where the host does not let
+# the service run, that is so after the 100th call with an fd. More than these attack the bus and not primed.
+CALLS = {"fresh": (CONNECTIONS, 60), "many": (2, 16), "unnamed": (2, 16)}
 PAUSE = 100   # ms, to see whether it shall end
 FRESH = {"fresh": ("b", True), "explain": ("b", True), "wake": ("b", True)}
 
@@ -74,10 +76,11 @@ def answers(bus):
 
 
 def call_without_end(make, count, window):
+    """`window` calls at a time, over all connections in turn."""
     connections = [open_dbus_connection(ADDRESS, enable_fds=True) for _ in range(count)]
-    for bus in connections:
-        for _ in range(window):
-            send(bus, *make())
+    turns = itertools.cycle(connections)
+    for _ in range(window):
+        send(next(turns), *make())
     print("attacking", flush=True)
     by_fd = {bus.sock.fileno(): bus for bus in connections}
     poll = select.poll()
@@ -87,7 +90,7 @@ def call_without_end(make, count, window):
         for fd, _ in poll.poll(PAUSE):
             for _ in answers(by_fd[fd]):
                 print(end=".", flush=True)
-                send(by_fd[fd], *make())
+                send(next(turns), *make())
 
 
 def come_and_go():
@@ -105,5 +108,4 @@ if __name__ == "__main__":
     if KIND == "come_and_go":
         come_and_go()
     else:
-        has_many_fds = KIND in ("many", "unnamed")
-        call_without_end(getattr(Calls, KIND), *((FEW, WINDOW) if has_many_fds else (CONNECTIONS, 1)))
+        call_without_end(getattr(Calls, KIND), *CALLS.get(KIND, (CONNECTIONS, CONNECTIONS)))

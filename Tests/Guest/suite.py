@@ -234,7 +234,8 @@ def verdicts_of(image, parcel, group, out, say):
             return vm.run(image, share, command, timeout, parcel, pace(parcel, group), out)
 
         try:
-            command = shlex.join(["python3", "-B", "/parcel/tests/runner.py", group.prefix, group.name, *group.words])
+            command = shlex.join(["python3", "-B", "-X", "faulthandler", "/parcel/tests/runner.py",
+                                  group.prefix, group.name, *group.words])
             timeout = GROUP_TIMEOUT
             if group.name == "endurance":
                 timeout += 3600 + 60 * int((parcel / "minutes").read_text())

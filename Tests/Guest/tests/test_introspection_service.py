@@ -11,6 +11,7 @@ import broker
 import gpus
 import introspection
 import kernel
+import machine
 from client import INTENT, IN_PLACE, NATIVE, PROPERTIES, Client
 from gpus import RADEON_GTT, RADEON_VRAM, TGPU_SYSTEM, TGPU_VRAM
 
@@ -199,6 +200,24 @@ class Answers(Case):
             self.addCleanup(gpus.tgpu_parameter, "remove", 8)
             answer = self.place(buffer, primary_device=self.primary.number)
             self.assertNotIn("home", answer.details)
+
+    def test_who_sleeps_is_believed_when_another_driver_comes(self):
+        """Another program is loaded then, and buffers of a device that sleeps can't be made to try it with."""
+        monitor = machine.Monitor()
+        self.addCleanup(monitor.close)
+        with gpus.tgpu(TGPU_VRAM) as buffer:
+            for gpu in gpus.gpus("tgpu"):
+                self.addCleanup(gpu.attribute, "power/control", "on")
+                gpu.attribute("power/autosuspend_delay_ms", 0)
+                gpu.attribute("power/control", "auto")
+                kernel.until(lambda: gpu.attribute("power/runtime_status") == "suspended", "it sleeps")
+            resumes, awake = kernel.tgpu_count("resumes"), gpus.gpu("radeon").number
+            with self.broker.signals("PlacementsInvalidated") as changes:
+                machine.plug_bochs(monitor, 1)
+                self.addCleanup(machine.pull_bochs, monitor, 1)
+                changes.wait(lambda _, devices: awake in devices)   # another program: of all devices
+            self.expect(buffer, buffer.exporter, NATIVE, buffer.exporter, "dedicated", INTENT)
+            self.assertEqual(kernel.tgpu_count("resumes"), resumes)
 
     def test_a_driver_that_is_loaded_later(self):
         """Without a layout of it, the exporter; with one, all."""
