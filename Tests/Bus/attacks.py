@@ -19,7 +19,7 @@ CONNECTIONS = 120
 # (connections, calls under way at once): dbus-daemon writes to a socket until some 40 messages are unread, then it
 # queues, and while its queue to a service has 64 fds it refuses everybody's calls to it: where the host does not let
 # the service run, that is so after the 100th call with an fd. More than these attack the bus and not primed.
-CALLS = {"fresh": (CONNECTIONS, 60), "many": (2, 16), "unnamed": (2, 16)}
+CALLS = {"fresh": (CONNECTIONS, 60), "many": (CONNECTIONS, 16), "unnamed": (CONNECTIONS, 16)}
 PAUSE = 100   # ms, to see whether it shall end
 FRESH = {"fresh": ("b", True), "explain": ("b", True), "wake": ("b", True)}
 
