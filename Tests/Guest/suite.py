@@ -6,7 +6,8 @@ the share as they come, so that those of a guest that dies are not lost. What a 
 host, tests/prepare_GROUP makes first, in the parcel.
 
 The guest has one of several kernels. Making the images, and then the groups whose time does not depend on the
-host's, go side by side, each printed when it ends; those that are about races follow one by one.
+host's, go side by side, one a CPU (with one more a run takes longer), each printed when it ends; those that are about
+races follow one by one.
 """
 import collections
 import concurrent.futures
@@ -137,7 +138,7 @@ def run(make_image, parcel, kernels, words, whole=False, until=None):
         """As run_group; None for the verdicts if it is too late to begin."""
         return (None, 0) if until and time.time() > until else run_group(images, parcel, group, out)
 
-    with concurrent.futures.ThreadPoolExecutor(at_a_time()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         images = {kernel: pool.submit(timed_image, make_image, kernel, times) for kernel in kernels}
         alone = [group for group in chosen if pace(parcel, group) == "real"]
         beside = [group for group in chosen if group not in alone]
@@ -175,11 +176,6 @@ def summary(verdicts, times, late):
     return 0 if passed and not failures else 1
 
 
-def at_a_time():
-    """One more than there are CPUs, since guests often wait."""
-    return os.cpu_count() + 1
-
-
 def side_by_side(pool, run, chosen):
     """Each group, its verdicts and how many seconds it took."""
     def run_one(group):
@@ -187,7 +183,7 @@ def side_by_side(pool, run, chosen):
         return group, *run(group, out), out
 
     if len(chosen) > 1:
-        print(f"guest: {', '.join(map(str, chosen))}: {at_a_time()} at a time, each some minutes", flush=True)
+        print(f"guest: {', '.join(map(str, chosen))}: {os.cpu_count()} at a time, each some minutes", flush=True)
     for under_way in concurrent.futures.as_completed([pool.submit(run_one, group) for group in chosen]):
         *done, out = under_way.result()
         sys.stdout.buffer.write(out.getvalue())
