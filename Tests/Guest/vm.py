@@ -40,8 +40,8 @@ class GuestDied(Exception):
 
 
 class Crashed(GuestDied):
-    """QEMU itself was ended by a signal (7.2 does so now and then below a multi-threaded TCG): it says nothing of
-    what ran in it, and is worth another try.
+    """QEMU itself was ended by a signal (7.2 does so now and then below a multi-threaded TCG) or gave up ("Bad icount
+    read"): it says nothing of what ran in it, and is worth another try. A guest whose kernel panics ends it with 0.
     """
 
 
@@ -150,7 +150,9 @@ class Machine:
     def ended(self):
         """Why it is not there any more."""
         status = self.process.wait(30)
-        return Crashed(f"QEMU crashed (signal {-status})") if status < 0 else GuestDied("the machine ended")
+        if status:
+            return Crashed(f"QEMU crashed (signal {-status})" if status < 0 else f"QEMU gave up (exit {status})")
+        return GuestDied("the machine ended")
 
     def close(self):
         self.process.kill()
