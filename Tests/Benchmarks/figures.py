@@ -88,8 +88,10 @@ def table(figures):
     lines = ["| what | figure | goal | |", "|---|---|---|---|"]
     for one in figures:
         goal = one.row.bound if one.row.wanted is None else one.row.wanted
-        sign = "" if round(one.value, 2) <= goal else "missed"   # as it is shown
-        lines.append(f"| {one.name} | {one.shown()} | {goal:g} | {sign} |")
+        sign = "" if one.value <= goal else "missed"
+        # With the digit that shows the miss.
+        shown = f"{one.value:.3f}" if sign and round(one.value, 2) == goal else one.shown()
+        lines.append(f"| {one.name} | {shown} | {goal:g} | {sign} |")
     return "\n".join(lines)
 
 

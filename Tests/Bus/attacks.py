@@ -18,8 +18,9 @@ PEER = DBusAddress(PATH, bus_name=NAME, interface="org.freedesktop.DBus.Peer")
 CONNECTIONS = 120
 # (connections, calls under way at once): dbus-daemon writes to a socket until some 40 messages are unread, then it
 # queues, and while its queue to a service has 64 fds it refuses everybody's calls to it: where the host does not let
-# the service run, that is so after the 100th call with an fd. More than these attack the bus and not primed.
-CALLS = {"fresh": (CONNECTIONS, 60), "many": (CONNECTIONS, 16), "unnamed": (CONNECTIONS, 16)}
+# the service run, that is so after the 100th call with an fd. More than these attack the bus and not primed. `many`
+# comes from two connections, since from all of them more memory stays than the test allows (dbus/README.md).
+CALLS = {"fresh": (CONNECTIONS, 60), "many": (2, 16), "unnamed": (CONNECTIONS, 16)}
 PAUSE = 100   # ms, to see whether it shall end
 FRESH = {"fresh": ("b", True), "explain": ("b", True), "wake": ("b", True)}
 

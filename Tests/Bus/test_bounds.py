@@ -11,8 +11,8 @@ from harness import STRANGER, measures
 from victims import VictimTest
 
 ROUNDS = 200   # of a pass
-# kB: tables that have grown to the attack's size, and pages of which a part is in use; a longer attack leaves no more.
-GROWTH = 1024
+# kB: tables that have grown to the attack's size, and pages of which a part is in use.
+GROWTH = 512
 ATTACKS = pathlib.Path(__file__).with_name("attacks.py")
 
 

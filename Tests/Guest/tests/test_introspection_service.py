@@ -64,6 +64,14 @@ class Case(unittest.TestCase):
                 self.broker.place(plain)
             Case.tried_by = broker.pid()
 
+    def put_tgpus_to_sleep(self):
+        """Until the test ends, or their power/control is on again."""
+        for gpu in gpus.gpus("tgpu"):
+            self.addCleanup(gpu.attribute, "power/control", "on")
+            gpu.attribute("power/autosuspend_delay_ms", 0)
+            gpu.attribute("power/control", "auto")
+            kernel.until(lambda: gpu.attribute("power/runtime_status") == "suspended", "it sleeps")
+
     def log(self):
         broker.command("journalctl", "--sync")
         return broker.command("journalctl", "-q", "-o", "cat", f"_PID={broker.pid()}")
@@ -206,11 +214,7 @@ class Answers(Case):
         monitor = machine.Monitor()
         self.addCleanup(monitor.close)
         with gpus.tgpu(TGPU_VRAM) as buffer:
-            for gpu in gpus.gpus("tgpu"):
-                self.addCleanup(gpu.attribute, "power/control", "on")
-                gpu.attribute("power/autosuspend_delay_ms", 0)
-                gpu.attribute("power/control", "auto")
-                kernel.until(lambda: gpu.attribute("power/runtime_status") == "suspended", "it sleeps")
+            self.put_tgpus_to_sleep()
             resumes, awake = kernel.tgpu_count("resumes"), gpus.gpu("radeon").number
             with self.broker.signals("PlacementsInvalidated") as changes:
                 machine.plug_bochs(monitor, 1)
@@ -303,11 +307,7 @@ class Calibration(Case):
 
     def test_who_sleeps_is_not_woken(self):
         broker.command("systemctl", "stop", "primed.service")
-        for gpu in gpus.gpus("tgpu"):
-            self.addCleanup(gpu.attribute, "power/control", "on")
-            gpu.attribute("power/autosuspend_delay_ms", 0)
-            gpu.attribute("power/control", "auto")
-            kernel.until(lambda: gpu.attribute("power/runtime_status") == "suspended", "it sleeps")
+        self.put_tgpus_to_sleep()
         resumes, moves = kernel.tgpu_count("resumes"), kernel.tgpu_moves()
         self.start()
         awake = {gpu.driver for gpu in gpus.gpus() if gpu.render} - {"tgpu", "radeon"}
